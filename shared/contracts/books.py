@@ -1,0 +1,94 @@
+"""The ledger's commands and events."""
+
+from typing import ClassVar
+
+from shared.contracts.wire import Amount, Message, Part, Timestamp
+
+
+class FundStrategy(Message):
+    """Move ``amount`` of ``asset`` from the spot wallet to the strategy; refused when the wallet holds less.
+
+    ``value_usdt`` is what the money is worth in the quote currency now: it counts as contributed.
+    """
+
+    TYPE: ClassVar[str] = "trimtab.strategy.fund"
+
+    transfer_id: str
+    strategy_id: str
+    venue: str
+    asset: str
+    amount: Amount
+    value_usdt: Amount
+
+
+class ReleaseStrategy(Message):
+    """Return everything a sealed strategy holds to the spot wallet, once ``fills_required`` fills are posted."""
+
+    TYPE: ClassVar[str] = "trimtab.strategy.release"
+
+    transfer_id: str
+    strategy_id: str
+    venue: str
+    fills_required: int
+
+
+class TransferSettled(Message):
+    """The end of a FundStrategy or ReleaseStrategy: ``posted`` or refused with a reason."""
+
+    TYPE: ClassVar[str] = "trimtab.transfer.settled"
+
+    transfer_id: str
+    strategy_id: str
+    venue: str
+    purpose: str
+    posted: bool
+    reason: str = ""
+    amounts: dict[str, Amount] = {}
+
+
+class PostingMade(Part):
+    """One movement of one asset between two accounts; ``amount`` > 0."""
+
+    source: str
+    destination: str
+    asset: str
+    amount: Amount
+
+
+class TransactionPosted(Message):
+    """One journal entry, with its postings; ``sequence`` is its place in the journal."""
+
+    TYPE: ClassVar[str] = "trimtab.transaction.posted"
+
+    sequence: int
+    transaction_id: str
+    kind: str
+    venue: str
+    strategy_id: str
+    postings: tuple[PostingMade, ...]
+    market_time: Timestamp
+    posted_at: Timestamp
+
+
+class PositionChanged(Message):
+    """A strategy's money after a transaction: full snapshot; see ``shared.core.position.Position``."""
+
+    TYPE: ClassVar[str] = "trimtab.position.changed"
+
+    strategy_id: str
+    venue: str
+    version: int
+    fills_posted: int
+    holdings: dict[str, Amount]
+    contributed: Amount
+    fees_paid: dict[str, Amount]
+
+
+class WalletChanged(Message):
+    """The spot wallet of a venue after a transaction: full snapshot of its balances, last value wins."""
+
+    TYPE: ClassVar[str] = "trimtab.wallet.changed"
+
+    venue: str
+    version: int
+    balances: dict[str, Amount]

@@ -1,0 +1,86 @@
+"""THE catalogue: every stream and durable consumer with every limit, on one screen. Declared nowhere else.
+
+Provisioning (``shared.messaging.provisioning``) makes the server equal to this page; services never declare anything.
+Money streams refuse new messages when full (``discard_new``) rather than forget old ones.
+"""
+
+from dataclasses import dataclass
+
+from shared.contracts import subjects
+
+GIB = 1024**3
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One stream. ``last_value_only`` keeps the newest message of each subject; ``discard_new`` refuses when full.
+
+    All streams: file storage, one replica, deletion and purging of single messages denied for the audit streams.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age_s: int = 0
+    last_value_only: bool = False
+    discard_new: bool = True
+    deny_delete: bool = True
+    duplicate_window_s: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSpec:
+    """One durable pull consumer, handled one message at a time, in order, by whichever instance fetches it.
+
+    A failed message is retried after ``retry_after_s`` x 2^n, ``max_deliver`` times in all; then it goes to the dead
+    letters, never away.
+    """
+
+    stream: str
+    durable: str
+    filter_subjects: tuple[str, ...]
+    ack_wait_s: float = 30.0
+    max_deliver: int = 8
+    retry_after_s: float = 0.2
+    max_ack_pending: int = 1
+
+
+STREAMS: tuple[StreamSpec, ...] = (
+    StreamSpec("PRICE_SNAPSHOTS", (subjects.PRICE_SNAPSHOTS_ALL,), GIB // 16, last_value_only=True, discard_new=False,
+               deny_delete=False),
+    StreamSpec("INSTRUMENTS", (subjects.INSTRUMENTS_ALL,), GIB // 16, last_value_only=True, discard_new=False,
+               deny_delete=False),
+    StreamSpec("STRATEGIES", (subjects.STRATEGIES_ALL,), 4 * GIB),
+    StreamSpec("POSITIONS", (subjects.POSITIONS_ALL,), 4 * GIB, last_value_only=True, discard_new=False,
+               deny_delete=False),
+    StreamSpec("WALLETS", (subjects.WALLETS_ALL,), GIB // 16, last_value_only=True, discard_new=False,
+               deny_delete=False),
+    StreamSpec("PLANS", (subjects.PLANS_ALL,), 4 * GIB),
+    StreamSpec("PLAN_RESULTS", (subjects.PLAN_RESULTS_ALL,), 4 * GIB),
+    StreamSpec("ORDERS", (subjects.ORDERS_ALL,), 8 * GIB),
+    StreamSpec("DEPOSITS", (subjects.DEPOSITS_ALL,), GIB),
+    StreamSpec("COMMANDS", (subjects.TRANSFER_COMMANDS_ALL, subjects.EXECUTOR_COMMANDS_ALL), GIB),
+    StreamSpec("TRANSFERS", (subjects.TRANSFERS_ALL,), GIB),
+    StreamSpec("LEDGER", (subjects.LEDGER_ALL,), 8 * GIB),
+    StreamSpec("EVALUATIONS", (subjects.EVALUATIONS_ALL,), 2 * GIB, max_age_s=90 * DAY_S, discard_new=False),
+    StreamSpec("DEAD_LETTERS", (subjects.DEAD_LETTERS_ALL,), GIB),
+)  # fmt: skip
+
+EXECUTOR_PLANS = ConsumerSpec("PLANS", "order_executor-plans", (subjects.PLANS_ALL,))
+EXECUTOR_COMMANDS = ConsumerSpec("COMMANDS", "order_executor-commands", (subjects.EXECUTOR_COMMANDS_ALL,))
+LEDGER_FILLS = ConsumerSpec("ORDERS", "ledger-fills", (subjects.ORDERS_FILLED_ALL,), max_ack_pending=256)
+LEDGER_DEPOSITS = ConsumerSpec("DEPOSITS", "ledger-deposits", (subjects.DEPOSITS_ALL,))
+LEDGER_COMMANDS = ConsumerSpec("COMMANDS", "ledger-commands", (subjects.TRANSFER_COMMANDS_ALL,), max_deliver=100_000)
+REGISTRY_PLAN_RESULTS = ConsumerSpec("PLAN_RESULTS", "strategy_registry-plan-results", (subjects.PLAN_RESULTS_ALL,))
+REGISTRY_TRANSFERS = ConsumerSpec("TRANSFERS", "strategy_registry-transfers", (subjects.TRANSFERS_ALL,))
+
+CONSUMERS: tuple[ConsumerSpec, ...] = (
+    EXECUTOR_PLANS,
+    EXECUTOR_COMMANDS,
+    LEDGER_FILLS,
+    LEDGER_DEPOSITS,
+    LEDGER_COMMANDS,
+    REGISTRY_PLAN_RESULTS,
+    REGISTRY_TRANSFERS,
+)

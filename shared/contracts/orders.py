@@ -1,0 +1,64 @@
+"""Orders and fills, as the executor recorded them."""
+
+from typing import ClassVar
+
+from shared.contracts.wire import Amount, Message, Timestamp
+
+
+class OrderChanged(Message):
+    """An order intent's full state after a change; ``state`` is one of ``shared.core.orders.OrderState``."""
+
+    TYPE: ClassVar[str] = "trimtab.order.changed"
+
+    client_order_id: str
+    plan_id: str
+    strategy_id: str
+    venue: str
+    symbol: str
+    side: str
+    quantity: Amount
+    limit_price: Amount
+    state: str
+    filled_quantity: Amount
+    venue_order_id: str = ""
+    detail: str = ""
+
+
+class OrderFilled(Message):
+    """One trade at the venue. ``trade_id`` is unique at the venue: "<symbol>:<venue's trade id>".
+
+    ``quantity`` in ``base``, ``quote_quantity`` in ``quote`` (exactly what the venue booked), ``fee`` in ``fee_asset``.
+    ``fill_number``: the strategy's fills counted from 1, in the order the executor booked them.
+    """
+
+    TYPE: ClassVar[str] = "trimtab.order.filled"
+
+    trade_id: str
+    fill_number: int
+    client_order_id: str
+    plan_id: str
+    strategy_id: str
+    venue: str
+    symbol: str
+    base: str
+    quote: str
+    side: str
+    quantity: Amount
+    price: Amount
+    quote_quantity: Amount
+    fee: Amount
+    fee_asset: str
+    market_time: Timestamp
+    received_at: Timestamp
+
+
+class DepositObserved(Message):
+    """Money that arrived in the venue account from outside (or was there at the first connection)."""
+
+    TYPE: ClassVar[str] = "trimtab.deposit.observed"
+
+    deposit_id: str
+    venue: str
+    asset: str
+    amount: Amount
+    market_time: Timestamp

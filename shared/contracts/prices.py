@@ -1,0 +1,58 @@
+"""Prices: frames on the move (core NATS, newest wins) and a snapshot to start from (last value in a stream)."""
+
+from typing import ClassVar
+
+from shared.contracts.wire import Amount, Message, Part, Timestamp
+
+
+class InstrumentListed(Part):
+    """One tradable pair with its filters; see ``shared.core.market.Instrument``."""
+
+    symbol: str
+    base: str
+    quote: str
+    lot_step: Amount
+    min_quantity: Amount
+    max_quantity: Amount
+    tick_size: Amount
+    min_notional: Amount
+    taker_fee: Amount
+    tradable: bool = True
+
+
+class InstrumentsListed(Message):
+    """Every pair a venue trades against its quote currency now: a full snapshot, last value wins."""
+
+    TYPE: ClassVar[str] = "trimtab.instruments.listed"
+
+    venue: str
+    quote: str
+    instruments: tuple[InstrumentListed, ...]
+
+
+class QuoteSeen(Part):
+    """Best bid and ask of one base asset at market time ``at``; ``received_ns``: the feed's wall clock at arrival."""
+
+    asset: str
+    bid: Amount
+    ask: Amount
+    at: Timestamp
+    received_ns: int
+
+
+class PricesSnapshotted(Message):
+    """The newest quote of every asset of a venue, sent about once a second: where a new evaluator starts.
+
+    ``sequence`` is that of the last frame it includes; ``epoch`` changes when the feed restarts (sequences begin anew).
+    ``stale`` names the assets whose quote is older than the feed's limit; they must not be traded on.
+    """
+
+    TYPE: ClassVar[str] = "trimtab.prices.snapshotted"
+
+    venue: str
+    epoch: str
+    sequence: int
+    market_time: Timestamp
+    quotes: tuple[QuoteSeen, ...]
+    stale: tuple[str, ...] = ()
+    refused: dict[str, int] = {}

@@ -1,0 +1,110 @@
+"""Every subject, built in one place. ``*`` stands for one token, ids never contain dots."""
+
+PRICES_ALL = "prices.*"
+PRICE_SNAPSHOTS_ALL = "price-snapshots.*"
+INSTRUMENTS_ALL = "instruments.*"
+STRATEGIES_ALL = "strategies.*"
+POSITIONS_ALL = "positions.*"
+WALLETS_ALL = "wallets.*"
+PLANS_ALL = "plans.*"
+PLAN_RESULTS_ALL = "plan-results.*"
+ORDERS_ALL = "orders.>"
+ORDERS_FILLED_ALL = "orders.*.filled"
+DEPOSITS_ALL = "deposits.*"
+TRANSFER_COMMANDS_ALL = "transfer-commands.*"
+EXECUTOR_COMMANDS_ALL = "executor-commands.*"
+TRANSFERS_ALL = "transfers.*"
+LEDGER_ALL = "ledger.*"
+EVALUATIONS_ALL = "evaluations.*"
+DEAD_LETTERS_ALL = "dead-letters.>"
+
+STRATEGY_COMMANDS = "strategy-commands"
+"""Core NATS request and reply, queue group ``strategy_registry``: PreviewStrategy, ConfirmStrategy, StopStrategy."""
+
+EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
+"""Core NATS: each living evaluator's id once a second."""
+
+
+def prices(venue: str) -> str:
+    """Price frames of a venue (core NATS)."""
+    return f"prices.{venue}"
+
+
+def price_snapshots(venue: str) -> str:
+    """PricesSnapshotted."""
+    return f"price-snapshots.{venue}"
+
+
+def instruments(venue: str) -> str:
+    """InstrumentsListed."""
+    return f"instruments.{venue}"
+
+
+def strategies(strategy_id: str) -> str:
+    """StrategyChanged."""
+    return f"strategies.{strategy_id}"
+
+
+def positions(strategy_id: str) -> str:
+    """PositionChanged."""
+    return f"positions.{strategy_id}"
+
+
+def wallets(venue: str) -> str:
+    """WalletChanged."""
+    return f"wallets.{venue}"
+
+
+def plans(strategy_id: str) -> str:
+    """RebalancePlanned."""
+    return f"plans.{strategy_id}"
+
+
+def plan_results(strategy_id: str) -> str:
+    """PlanProgressed."""
+    return f"plan-results.{strategy_id}"
+
+
+def orders_changed(strategy_id: str) -> str:
+    """OrderChanged."""
+    return f"orders.{strategy_id}.changed"
+
+
+def orders_filled(strategy_id: str) -> str:
+    """OrderFilled."""
+    return f"orders.{strategy_id}.filled"
+
+
+def deposits(venue: str) -> str:
+    """DepositObserved."""
+    return f"deposits.{venue}"
+
+
+def transfer_commands(venue: str) -> str:
+    """FundStrategy, ReleaseStrategy."""
+    return f"transfer-commands.{venue}"
+
+
+def executor_commands(venue: str) -> str:
+    """SealStrategy."""
+    return f"executor-commands.{venue}"
+
+
+def transfers(strategy_id: str) -> str:
+    """TransferSettled."""
+    return f"transfers.{strategy_id}"
+
+
+def ledger(venue: str) -> str:
+    """TransactionPosted."""
+    return f"ledger.{venue}"
+
+
+def evaluations(strategy_id: str) -> str:
+    """DecisionRecorded."""
+    return f"evaluations.{strategy_id}"
+
+
+def dead_letters(stream: str, consumer: str) -> str:
+    """Messages a consumer could not handle, as they were, with the error in a header."""
+    return f"dead-letters.{stream}.{consumer}"
