@@ -20,7 +20,7 @@ MONEY_CONTEXT = Context(prec=50, rounding=ROUND_DOWN)
 MAX_DIGITS = 38
 MAX_DECIMALS = 18
 
-_PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 _ASSET_CODE = re.compile(r"[A-Z0-9]{1,15}")
 
 _P = ParamSpec("_P")

@@ -22,7 +22,7 @@ MIN_INTERVAL = timedelta(minutes=1)
 MAX_INTERVAL = timedelta(days=366)
 
 _T = TypeVar("_T")
-_INTERVAL = re.compile(r"([1-9]\d{0,6})([mhd])")
+_INTERVAL = re.compile(r"([1-9][0-9]{0,6})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _FIELDS = frozenset({"name", "venue", "funding_asset", "amount", "targets", "rebalance", "take_profit", "stop_loss"})
 
