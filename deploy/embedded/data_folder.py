@@ -1,0 +1,184 @@
+"""The data folder of one stack: who holds it, its secrets, and what is running.
+
+lock         held (flock) by the launcher, and by its reaper until the last child has ended; contains the pid
+secrets.json generated at the first start, 0600
+stack.json   ports, urls, pids, restarts, status: rewritten atomically, 0600
+logs/        one file per process
+nats/ postgres/ exchange/
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from shared.core.errors import Stop
+
+_ENDING_WAIT_S = 20.0
+_LOOK_S = 0.25
+_CLOCK_TOLERANCE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Everything that lets somebody in; hexadecimal, so that it may stand in a URL."""
+
+    postgres_password: str
+    nats_password: str
+    api_token: str
+    venue_api_key: str
+    venue_api_secret: str
+    exchange_control_token: str
+
+
+class DataFolder:
+    """A folder that at most one launcher uses at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().resolve()
+        self._lock_fd: int | None = None
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the log files."""
+        return self.path / "logs"
+
+    @property
+    def stack_file(self) -> Path:
+        """What is running: see ``write_stack``."""
+        return self.path / "stack.json"
+
+    @property
+    def lock_fd(self) -> int:
+        """The descriptor that holds the lock, for the reaper to inherit."""
+        if self._lock_fd is None:
+            raise Stop(f"the data folder {self.path} is not locked")
+        return self._lock_fd
+
+    def acquire(self) -> None:
+        """Create and lock the folder.
+
+        Raises ``Stop`` naming folder and pid when another launcher has it. When that launcher has just died, its
+        reaper still ends its processes: that is waited for.
+        """
+        try:
+            # Others may pass through (PostgreSQL runs under another account when we are root) but not look.
+            self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Stop(f"the data folder {self.path} cannot be used: {error.strerror}") from error
+        started = time.monotonic()
+        while not _try_lock(fd):
+            holder = self.holder()
+            waited_s = time.monotonic() - started
+            # A moment's patience in any case: `is_locked` of somebody else holds the lock for an instant.
+            if waited_s > (_ENDING_WAIT_S if holder is None else _LOOK_S):
+                os.close(fd)
+                who = "the reaper of a launcher that died" if holder is None else f"process {holder}"
+                raise Stop(f"the data folder {self.path} is in use by {who}: end it with `trimtab down`")
+            time.sleep(0.1)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()} {psutil.Process().create_time()}\n".encode(), 0)
+        self._lock_fd = fd
+
+    def release(self) -> None:
+        """Let the folder go (no effect when it is not held)."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._lock_fd is not None
+
+    def is_locked(self) -> bool:
+        """Whether a launcher, or the reaper of one that died, holds the folder."""
+        try:
+            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _try_lock(fd)
+        finally:
+            os.close(fd)
+
+    def holder(self) -> int | None:
+        """The pid of the launcher that locked the folder last, if it is still alive."""
+        try:
+            pid, created = (self.path / "lock").read_text().split()
+            return int(pid) if is_same_process(int(pid), float(created)) else None
+        except (OSError, ValueError):
+            return None
+
+    def secrets(self) -> Secrets:
+        """The folder's secrets, generated at the first call. Raises ``Stop`` when they are lost or unreadable."""
+        file = self.path / "secrets.json"
+        try:
+            return Secrets(**json.loads(file.read_text()))
+        except FileNotFoundError:
+            if (self.path / "postgres" / "PG_VERSION").exists():
+                raise Stop(f"{file} is missing, and {self.path / 'postgres'} cannot be opened without it") from None
+        except (TypeError, ValueError) as error:
+            raise Stop(f"{file} is damaged: {error}") from error
+        made = Secrets(**{field.name: secrets.token_hex(24) for field in fields(Secrets)})
+        write_json(file, asdict(made), durable=True)
+        return made
+
+    def write_stack(self, content: Mapping[str, Any]) -> None:
+        """Replace stack.json; readers see the old or the new one."""
+        write_json(self.stack_file, content, durable=False)
+
+    def read_stack(self) -> dict[str, Any]:
+        """What stack.json says; empty when there is none or it is not readable."""
+        try:
+            content = json.loads(self.stack_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def write_json(file: Path, content: Mapping[str, Any], *, durable: bool) -> None:
+    """Replace a file (0600) by JSON atomically; ``durable``: it has reached the disk on return."""
+    building = file.with_name(f".{file.name}.new")
+    fd = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as stream:
+        json.dump(content, stream, indent=2)
+        stream.write("\n")
+        stream.flush()
+        if durable:
+            os.fsync(stream.fileno())
+    building.replace(file)
+    if durable:
+        folder_fd = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder_fd)
+        finally:
+            os.close(folder_fd)
+
+
+def _try_lock(fd: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def is_same_process(pid: int, created: float) -> bool:
+    """Whether the process ``pid`` that was created then (epoch seconds) still lives; numbers are used again."""
+    try:
+        process = psutil.Process(pid)
+        # The system derives the time from its boot time, which follows corrections of the clock.
+        same = abs(process.create_time() - created) < _CLOCK_TOLERANCE_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
