@@ -113,6 +113,9 @@ def parse_strategy(document: object) -> StrategyDefinition:
         take_profit_pct=collector.take(lambda: _parse_take_profit(document.get("take_profit")), None),
         stop_loss_pct=collector.take(lambda: _parse_stop_loss(document.get("stop_loss")), None),
     )
+    if definition.funding_asset == "USDT" and definition.amount >= MAX_AMOUNT_USDT:
+        limit = f"less than {plain(MAX_AMOUNT_USDT)} USDT in value"
+        collector.problems.append(Problem("amount", plain(definition.amount), limit, "is too large"))
     if collector.problems:
         raise Refused(collector.problems)
     return definition

@@ -57,6 +57,7 @@ ACCEPTED = [
     ({"targets": equal_weights(2)}, ThresholdRule(Decimal(5))),
     ({"targets": equal_weights(10)}, ThresholdRule(Decimal(5))),
     ({"targets": {"BTC": "33.333333333333333333", "ETH": "66.666666666666666667"}}, ThresholdRule(Decimal(5))),
+    ({"amount": "199999.99"}, ThresholdRule(Decimal(5))),
     ({"take_profit": "absent", "stop_loss": "absent"}, ThresholdRule(Decimal(5))),
 ]
 
@@ -83,6 +84,7 @@ REFUSED = [
     ({"targets": {"BTC": "NaN", "ETH": "50"}}, "targets.BTC"),
     ({"amount": "0"}, "amount"),
     ({"amount": "-1"}, "amount"),
+    ({"amount": "200000"}, "amount"),
     ({"amount": "1e400"}, "amount"),
     ({"amount": "NaN"}, "amount"),
     ({"amount": 1200.5}, "amount"),
