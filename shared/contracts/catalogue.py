@@ -40,7 +40,7 @@ class ConsumerSpec:
     stream: str
     durable: str
     filter_subjects: tuple[str, ...]
-    ack_wait_s: float = 30.0
+    ack_wait_s: float = 5.0
     max_deliver: int = 8
     retry_after_s: float = 0.2
     max_ack_pending: int = 1
@@ -71,7 +71,7 @@ EXECUTOR_PLANS = ConsumerSpec("PLANS", "order_executor-plans", (subjects.PLANS_A
 EXECUTOR_COMMANDS = ConsumerSpec("COMMANDS", "order_executor-commands", (subjects.EXECUTOR_COMMANDS_ALL,))
 LEDGER_FILLS = ConsumerSpec("ORDERS", "ledger-fills", (subjects.ORDERS_FILLED_ALL,), max_ack_pending=256)
 LEDGER_DEPOSITS = ConsumerSpec("DEPOSITS", "ledger-deposits", (subjects.DEPOSITS_ALL,))
-LEDGER_COMMANDS = ConsumerSpec("COMMANDS", "ledger-commands", (subjects.TRANSFER_COMMANDS_ALL,), max_deliver=100_000)
+LEDGER_COMMANDS = ConsumerSpec("COMMANDS", "ledger-commands", (subjects.TRANSFER_COMMANDS_ALL,))
 REGISTRY_PLAN_RESULTS = ConsumerSpec("PLAN_RESULTS", "strategy_registry-plan-results", (subjects.PLAN_RESULTS_ALL,))
 REGISTRY_TRANSFERS = ConsumerSpec("TRANSFERS", "strategy_registry-transfers", (subjects.TRANSFERS_ALL,))
 

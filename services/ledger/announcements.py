@@ -1,0 +1,102 @@
+"""What the ledger tells the others after a group of entries: the messages of its outbox, in the order they go out.
+
+Every entry and every settled transfer is told; of positions and wallets only the last snapshot of the group, since each
+replaces the one before (versions count every entry all the same). Message ids are functions of their content.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.ledger.pages import Changes, Entry, Pages, TransferRecord, TransferState
+from services.ledger.requests import Request
+from shared.contracts import subjects
+from shared.contracts.books import PositionChanged, PostingMade, TransactionPosted, TransferSettled, WalletChanged
+from shared.contracts.wire import Message, Meta
+from shared.core.double_entry import strategy_account, wallet_account
+
+SOURCE = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One message for the outbox."""
+
+    subject: str
+    message: Message
+    meta: Meta
+
+
+def announcements_of(pages: Pages, changes: Changes, posted_at: datetime) -> Iterator[Announcement]:
+    """Entries, then positions and wallets, then settled transfers: whoever hears of a transfer can see its money."""
+    for entry in changes.entries:
+        yield _entry(entry)
+    for strategy_id, request in changes.strategies.items():
+        yield _position(pages, strategy_id, _meta(request, posted_at))
+    for venue, request in changes.wallets.items():
+        yield _wallet(pages, venue, _meta(request, posted_at))
+    for transfer in changes.settled:
+        yield _transfer(transfer, posted_at)
+
+
+def _meta(request: Request, posted_at: datetime, message_id: str = "") -> Meta:
+    return Meta(message_id, SOURCE, posted_at, request.meta.correlation_id, request.meta.message_id)
+
+
+def _named(meta: Meta, message_id: str) -> Meta:
+    return Meta(message_id, meta.source, meta.occurred_at, meta.correlation_id, meta.causation_id)
+
+
+def _entry(entry: Entry) -> Announcement:
+    transaction = entry.transaction
+    message = TransactionPosted(
+        sequence=entry.sequence,
+        transaction_id=transaction.transaction_id,
+        kind=transaction.kind,
+        venue=transaction.venue,
+        strategy_id=transaction.strategy_id,
+        postings=tuple(
+            PostingMade(source=made.source, destination=made.destination, asset=made.asset, amount=made.amount)
+            for made in transaction.postings
+        ),
+        market_time=entry.market_time,
+        posted_at=entry.posted_at,
+    )
+    meta = _meta(entry.request, entry.posted_at, f"transaction.{entry.sequence}")
+    return Announcement(subjects.ledger(transaction.venue), message, meta)
+
+
+def _position(pages: Pages, strategy_id: str, meta: Meta) -> Announcement:
+    record = pages.strategies[strategy_id]
+    message = PositionChanged(
+        strategy_id=strategy_id,
+        venue=record.venue,
+        version=record.version,
+        fills_posted=record.fills_posted,
+        holdings=pages.holdings(strategy_account(strategy_id)),
+        contributed=record.contributed,
+        fees_paid=dict(sorted(record.fees.items())),
+    )
+    named = _named(meta, f"position.{strategy_id}.{record.version}")
+    return Announcement(subjects.positions(strategy_id), message, named)
+
+
+def _wallet(pages: Pages, venue: str, meta: Meta) -> Announcement:
+    version = pages.venues[venue].wallet_version
+    message = WalletChanged(venue=venue, version=version, balances=pages.holdings(wallet_account(venue)))
+    return Announcement(subjects.wallets(venue), message, _named(meta, f"wallet.{venue}.{version}"))
+
+
+def _transfer(transfer: TransferRecord, posted_at: datetime) -> Announcement:
+    request = transfer.request
+    message = TransferSettled(
+        transfer_id=request.transfer_id,
+        strategy_id=request.strategy_id,
+        venue=request.body.venue,
+        purpose=request.kind,
+        posted=transfer.state is TransferState.POSTED,
+        reason=transfer.reason,
+        amounts=transfer.amounts,
+    )
+    meta = _meta(request, posted_at, f"transfer.{request.transfer_id}")
+    return Announcement(subjects.transfers(request.strategy_id), message, meta)

@@ -1,0 +1,70 @@
+"""The ledger put together: consumers -> books -> journal and outbox in PostgreSQL -> relay."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from services.ledger.adapters.postgres import PostgresJournal
+from services.ledger.books import Books
+from services.ledger.handlers import Handlers
+from services.ledger.settings import Settings
+from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_FILLS
+from shared.messaging.broker import make_broker
+from shared.messaging.consuming import consume
+from shared.messaging.database_postgres import create_pool
+from shared.messaging.health import Health
+from shared.messaging.outbox_postgres import OutboxRelay
+
+SCHEMA = "ledger"
+
+
+class LedgerApp:
+    """A ``shared.messaging.runtime.App``."""
+
+    name = "ledger"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._broker = make_broker(
+            settings.nats_url,
+            f"{self.name}-{settings.instance}",
+            user=settings.nats_user,
+            password=settings.nats_password,
+        )
+        self.health = Health(self._broker)
+        self._journal: PostgresJournal | None = None
+        self._background: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+
+    async def start(self) -> None:
+        """Connect and consume. Nothing is to be recovered: the journal is whole, what was not answered comes again.
+
+        Raises RetryLater when the database does not answer.
+        """
+        settings = self._settings
+        pool = await create_pool(settings.postgres_dsn, self.name, max_size=4)
+        self._journal = PostgresJournal(pool, now=lambda: datetime.now(UTC))
+        relay = OutboxRelay(pool, SCHEMA, self._broker)
+        books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=relay.wake)
+        handlers = Handlers(books)
+        consume(self._broker, LEDGER_FILLS, handlers.fills, in_flight=settings.ledger_fills_in_flight)
+        consume(self._broker, LEDGER_DEPOSITS, handlers.deposits)
+        consume(self._broker, LEDGER_COMMANDS, handlers.commands)
+        self.health.add("journal", self._journal.trouble)
+        self.health.add("books", books.trouble)
+        self._background = (books.run, relay.run)
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        """Let go of NATS, then of the database."""
+        await self._broker.stop()
+        if self._journal is not None:
+            await self._journal.pool.close()
+
+    def background(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """The committer and the relay."""
+        return [run() for run in self._background]
+
+
+def build_app(settings: Settings) -> LedgerApp:
+    """The ledger, not started yet."""
+    return LedgerApp(settings)

@@ -1,0 +1,240 @@
+"""Posting, as a pure function of the pages read and the requests given: no database, no clock.
+
+Every request ends in one of four ways: posted (or settled), already posted (no effect), NotCovered (the money it moves
+is not there, or not there yet), or Refused (it can never be posted as it is). Whatever the order of arrival, the same
+requests lead to the same balances.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from services.ledger.pages import Changes, Entry, Pages, StrategyRecord, TransferRecord, TransferState, VenueRecord
+from services.ledger.requests import Request, trade_of
+from shared.contracts.books import FundStrategy, ReleaseStrategy
+from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.core.double_entry import (
+    EXACT_SUMS,
+    Posting,
+    Transaction,
+    changes_of,
+    fits,
+    may_be_negative,
+    postings_of_deposit,
+    postings_of_fill,
+    postings_of_fund,
+    postings_of_release,
+    strategy_account,
+    unbalanced,
+    wallet_account,
+)
+from shared.core.errors import Refused, Stop, TrimtabError
+from shared.core.money import MAX_DECIMALS, MAX_DIGITS, ZERO, plain
+
+
+class NotCovered(TrimtabError):  # noqa: N818 - says what the request is
+    """A fill moves more than the strategy holds. What covers it may be on its way, so it is worth a few more tries."""
+
+
+class Bookkeeper:
+    """Settles requests on ``pages``, one after the other; ``changes`` is what must be written back.
+
+    A request that raises has changed nothing.
+    """
+
+    def __init__(self, pages: Pages, now: datetime) -> None:
+        self.pages = pages
+        self.changes = Changes()
+        self.posted_at = max(now, pages.posted_at)
+
+    def settle_all(self, requests: Sequence[Request]) -> list[TrimtabError | None]:
+        """The outcome of each request, in order: None when it is (or was already) settled, else why not.
+
+        What is short of money is tried again after the others, as long as that helps: messages that arrived together
+        may have overtaken each other.
+        """
+        outcomes: list[TrimtabError | None] = [None] * len(requests)
+        pending: Sequence[int] = range(len(requests))
+        while pending:
+            for index in pending:
+                outcomes[index] = self._outcome_of(requests[index])
+            short = [index for index in pending if isinstance(outcomes[index], NotCovered)]
+            pending = short if len(short) < len(pending) else ()
+        return outcomes
+
+    def _outcome_of(self, request: Request) -> TrimtabError | None:
+        try:
+            self.settle(request)
+        except (NotCovered, Refused) as error:
+            return error
+        return None
+
+    def settle(self, request: Request) -> None:
+        """Post one request unless it is a repeat. Raises NotCovered or Refused, having changed nothing."""
+        digest = request.digest
+        if self._is_repeat(request, digest):
+            return
+        match request.body:
+            case DepositObserved() as deposit:
+                postings = postings_of_deposit(deposit.venue, deposit.asset, deposit.amount)
+                self._post(request, postings, deposit.market_time, request.meta.occurred_at)
+            case OrderFilled() as fill:
+                self._post_fill(request, fill)
+            case FundStrategy() as command:
+                self._settle_fund(request, command)
+            case ReleaseStrategy():
+                self._settle_release(TransferRecord(request, TransferState.WAITING))
+        if request.transfer_id:
+            self.pages.transfer_digests[request.transfer_id] = digest
+
+    def _is_repeat(self, request: Request, digest: bytes) -> bool:
+        if request.transfer_id:
+            known = self.pages.transfer_digests.get(request.transfer_id)
+        else:
+            known = self.pages.digests.get(request.transaction_id)
+        if known is not None and known != digest:
+            allowed = "the content it was first received with"
+            raise Refused.one("content", request.body.model_dump_json(), allowed, f"{request.transaction_id} differs")
+        return known is not None
+
+    def _post_fill(self, request: Request, fill: OrderFilled) -> None:
+        record = self.pages.strategies.get(fill.strategy_id)
+        if record is None:
+            raise NotCovered(f"{request.transaction_id}: strategy {fill.strategy_id} was never funded")
+        _require_venue(record, request)
+        self._post(request, postings_of_fill(trade_of(fill)), fill.market_time, fill.received_at)
+        record.fills_posted += 1
+        if fill.fee > 0:
+            record.fees[fill.fee_asset] = EXACT_SUMS.add(record.fees.get(fill.fee_asset, ZERO), fill.fee)
+        self._settle_waiting(fill.strategy_id)
+
+    def _settle_fund(self, request: Request, command: FundStrategy) -> None:
+        transfer = TransferRecord(request, TransferState.REFUSED)
+        held = self.pages.balance(wallet_account(command.venue), command.asset)
+        if held < command.amount:
+            transfer.reason = f"wallet holds {plain(held)} {command.asset}, needs {plain(command.amount)}"
+        else:
+            try:
+                self._post_fund(transfer, command)
+            except Refused as refused:
+                transfer.reason = str(refused)
+        self._settled(transfer)
+        if transfer.state is TransferState.POSTED:
+            self._settle_waiting(command.strategy_id)
+
+    def _post_fund(self, transfer: TransferRecord, command: FundStrategy) -> None:
+        record = self.pages.strategies.get(command.strategy_id) or StrategyRecord(command.venue)
+        _require_venue(record, transfer.request)
+        if command.value_usdt < 0:
+            raise Refused.one("value_usdt", plain(command.value_usdt), "0 or more", "is not a value")
+        postings = postings_of_fund(command.venue, command.strategy_id, command.asset, command.amount)
+        self._require_room(command.strategy_id, record, command.value_usdt)
+        self.pages.strategies.setdefault(command.strategy_id, record)
+        try:
+            transfer.sequence = self._post_transfer(transfer.request, postings)
+        except Refused:
+            if not record.version:
+                del self.pages.strategies[command.strategy_id]
+            raise
+        record.contributed = EXACT_SUMS.add(record.contributed, command.value_usdt)
+        record.contributed_in = EXACT_SUMS.add(record.contributed_in, command.value_usdt)
+        transfer.state = TransferState.POSTED
+        transfer.amounts = {command.asset: command.amount}
+
+    def _require_room(self, strategy_id: str, record: StrategyRecord, value: Decimal) -> None:
+        total = EXACT_SUMS.add(record.contributed_in, value)
+        if not fits(total):
+            raise Refused.one("value_usdt", plain(value), f"{MAX_DIGITS} digits in all", f"too much for {strategy_id}")
+
+    def _settle_release(self, transfer: TransferRecord) -> None:
+        command = transfer.request.body
+        if not isinstance(command, ReleaseStrategy):
+            raise Stop(f"transfer {transfer.request.transfer_id} waits, but is no release")
+        record = self.pages.strategies.get(command.strategy_id)
+        if record is None or record.fills_posted < command.fills_required:
+            self.pages.waiting.setdefault(command.strategy_id, {})[command.transfer_id] = transfer
+            self.changes.transfers[command.transfer_id] = transfer
+            return
+        self.pages.waiting.get(command.strategy_id, {}).pop(command.transfer_id, None)
+        try:
+            _require_venue(record, transfer.request)
+            self._post_release(transfer, command, record)
+        except Refused as refused:
+            transfer.state, transfer.reason = TransferState.REFUSED, str(refused)
+        self._settled(transfer)
+
+    def _post_release(self, transfer: TransferRecord, command: ReleaseStrategy, record: StrategyRecord) -> None:
+        holdings = self.pages.holdings(strategy_account(command.strategy_id))
+        postings = postings_of_release(command.venue, command.strategy_id, holdings)
+        if postings:
+            transfer.sequence = self._post_transfer(transfer.request, postings)
+            record.contributed = ZERO
+        transfer.state, transfer.amounts = TransferState.POSTED, holdings
+
+    def _settle_waiting(self, strategy_id: str) -> None:
+        """Settle the releases that waited for what was just posted."""
+        for transfer in list(self.pages.waiting.get(strategy_id, {}).values()):
+            self._settle_release(transfer)
+
+    def _settled(self, transfer: TransferRecord) -> None:
+        transfer.settled_at = self.posted_at
+        self.changes.transfers[transfer.request.transfer_id] = transfer
+        self.changes.settled.append(transfer)
+
+    def _post_transfer(self, request: Request, postings: tuple[Posting, ...]) -> int:
+        """A transfer is a command of ours and has no market time: it happens at the newest the venue has shown."""
+        venue = self.pages.venues.get(request.body.venue)
+        market_time = venue.market_time if venue else request.meta.occurred_at
+        return self._post(request, postings, market_time, request.meta.occurred_at)
+
+    def _post(
+        self, request: Request, postings: tuple[Posting, ...], market_time: datetime, received_at: datetime
+    ) -> int:
+        """Append an entry and apply it; returns its sequence. Everything that can fail comes before any change."""
+        venue_name = request.body.venue
+        transaction = Transaction(request.transaction_id, request.kind, venue_name, request.strategy_id, postings)
+        after = self._balances_after(transaction)
+        self.pages.sequence += 1
+        entry = Entry(self.pages.sequence, transaction, request, market_time, received_at, self.posted_at)
+        self.changes.entries.append(entry)
+        self.pages.digests[transaction.transaction_id] = request.digest
+        for (account, asset), amount in after.items():
+            self.pages.balances.setdefault(account, {})[asset] = amount
+        self.changes.balances.update(after)
+        venue = self.pages.venues.setdefault(venue_name, VenueRecord(market_time))
+        venue.market_time = max(venue.market_time, market_time)
+        self.changes.venues.add(venue_name)
+        if any(account == wallet_account(venue_name) for account, _ in after):
+            venue.wallet_version += 1
+            self.changes.wallets[venue_name] = request
+        if request.strategy_id:
+            self.pages.strategies[request.strategy_id].version += 1
+            self.changes.strategies[request.strategy_id] = request
+        return entry.sequence
+
+    def _balances_after(self, transaction: Transaction) -> Mapping[tuple[str, str], Decimal]:
+        """The balances a transaction leads to.
+
+        Raises NotCovered when one would be negative, Refused when one would be too
+        large to be kept, Stop when the postings do not balance.
+        """
+        changes = changes_of(transaction.postings)
+        if over := unbalanced(changes):
+            raise Stop(f"{transaction.transaction_id} does not balance: {over}")
+        after = {}
+        for (account, asset), change in changes.items():
+            held = self.pages.balance(account, asset)
+            amount = EXACT_SUMS.add(held, change)
+            if amount < 0 and not may_be_negative(account):
+                short = f"{account} holds {plain(held)} {asset}, needs {plain(change.copy_negate())}"
+                raise NotCovered(f"{transaction.transaction_id}: {short}")
+            if not fits(amount):
+                allowed = f"{MAX_DIGITS} digits, {MAX_DECIMALS} of them decimals"
+                raise Refused.one("amount", plain(change), allowed, f"{account} cannot hold {plain(amount)} {asset}")
+            after[account, asset] = amount
+        return after
+
+
+def _require_venue(record: StrategyRecord, request: Request) -> None:
+    if record.venue != request.body.venue:
+        raise Refused.one("venue", request.body.venue, record.venue, f"{request.strategy_id} is at another venue")

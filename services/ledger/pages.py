@@ -1,0 +1,104 @@
+"""The pages of the books that a group of requests touches, as plain values.
+
+They are read under the journal's lock, changed in memory by ``bookkeeping``, and written back in the same database
+transaction; nothing here survives it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from services.ledger.requests import Request
+from shared.core.double_entry import Transaction
+from shared.core.money import ZERO
+
+
+class TransferState(StrEnum):
+    """Where a transfer command stands: a release waits for its fills, the rest is settled at once."""
+
+    WAITING = "waiting"
+    POSTED = "posted"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class TransferRecord:
+    """A transfer command and its end; ``sequence`` is its journal entry, None when it has none."""
+
+    request: Request
+    state: TransferState
+    reason: str = ""
+    amounts: dict[str, Decimal] = field(default_factory=dict)
+    sequence: int | None = None
+    settled_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class StrategyRecord:
+    """What the ledger keeps of a strategy besides its balances; amounts in the quote currency."""
+
+    venue: str
+    version: int = 0
+    fills_posted: int = 0
+    contributed: Decimal = ZERO
+    contributed_in: Decimal = ZERO
+    fees: dict[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class VenueRecord:
+    """What the ledger keeps of a venue besides its balances."""
+
+    market_time: datetime
+    wallet_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A new journal entry. ``request`` is what led to it, ``received_at`` when Trimtab first knew of that."""
+
+    sequence: int
+    transaction: Transaction
+    request: Request
+    market_time: datetime
+    received_at: datetime
+    posted_at: datetime
+
+
+@dataclass(slots=True)
+class Pages:
+    """The part of the books a group needs: complete for the accounts, strategies, venues and ids of its requests.
+
+    ``balances`` by account, then asset, without zeros. ``digests`` by transaction id: what is already posted.
+    """
+
+    sequence: int
+    posted_at: datetime
+    digests: dict[str, bytes] = field(default_factory=dict)
+    transfer_digests: dict[str, bytes] = field(default_factory=dict)
+    waiting: dict[str, dict[str, TransferRecord]] = field(default_factory=dict)
+    balances: dict[str, dict[str, Decimal]] = field(default_factory=dict)
+    strategies: dict[str, StrategyRecord] = field(default_factory=dict)
+    venues: dict[str, VenueRecord] = field(default_factory=dict)
+
+    def balance(self, account: str, asset: str) -> Decimal:
+        """What an account holds of an asset; 0 when nothing was ever posted."""
+        return self.balances.get(account, {}).get(asset, ZERO)
+
+    def holdings(self, account: str) -> dict[str, Decimal]:
+        """Everything an account holds, by asset in alphabetical order, without zeros."""
+        return {asset: amount for asset, amount in sorted(self.balances.get(account, {}).items()) if amount}
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a group has changed: to be written back and announced."""
+
+    entries: list[Entry] = field(default_factory=list)
+    transfers: dict[str, TransferRecord] = field(default_factory=dict)
+    settled: list[TransferRecord] = field(default_factory=list)
+    balances: set[tuple[str, str]] = field(default_factory=set)
+    strategies: dict[str, Request] = field(default_factory=dict)
+    wallets: dict[str, Request] = field(default_factory=dict)
+    venues: set[str] = field(default_factory=set)

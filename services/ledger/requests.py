@@ -1,0 +1,119 @@
+"""What the ledger is asked to post: four messages, each with an id of its own and a digest of what must not differ.
+
+A message may come any number of times. The id says whether it is a repeat, the digest whether it is the same: it covers
+everything that decides the movement of money, and nothing that may differ between two reports of one fact (times,
+counters).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from shared.contracts.books import FundStrategy, ReleaseStrategy
+from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.wire import Meta
+from shared.core.double_entry import Trade, fees_account, strategy_account, suspense_account, venue_account
+from shared.core.double_entry import wallet_account as wallet_of
+from shared.core.money import plain
+
+Body = OrderFilled | DepositObserved | FundStrategy | ReleaseStrategy
+
+
+class Kind(StrEnum):
+    """The kinds of journal entries."""
+
+    DEPOSIT = "deposit"
+    FUND = "fund"
+    FILL = "fill"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One message to be posted, with what it came with."""
+
+    body: Body
+    meta: Meta
+
+    @property
+    def kind(self) -> Kind:
+        """Which kind of entry it becomes."""
+        match self.body:
+            case OrderFilled():
+                return Kind.FILL
+            case DepositObserved():
+                return Kind.DEPOSIT
+            case FundStrategy():
+                return Kind.FUND
+            case ReleaseStrategy():
+                return Kind.RELEASE
+
+    @property
+    def strategy_id(self) -> str:
+        """The strategy that takes part; "" for a deposit."""
+        return "" if isinstance(self.body, DepositObserved) else self.body.strategy_id
+
+    @property
+    def transfer_id(self) -> str:
+        """The id of a transfer command; "" for facts."""
+        return self.body.transfer_id if isinstance(self.body, FundStrategy | ReleaseStrategy) else ""
+
+    @property
+    def transaction_id(self) -> str:
+        """The journal entry it becomes: fills by venue and trade, deposits and transfers by their ids."""
+        match self.body:
+            case OrderFilled():
+                return f"fill:{self.body.venue}:{self.body.trade_id}"
+            case DepositObserved():
+                return f"deposit:{self.body.venue}:{self.body.deposit_id}"
+            case FundStrategy() | ReleaseStrategy():
+                return f"transfer:{self.body.transfer_id}"
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the kind and the fields that decide the movement of money, length-prefixed."""
+        digest = hashlib.sha256()
+        for value in (self.kind, *_deciding_fields(self.body)):
+            text = (plain(value) if isinstance(value, Decimal) else str(value)).encode()
+            digest.update(b"%d:" % len(text))
+            digest.update(text)
+        return digest.digest()
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Every account it may touch or must read."""
+        venue = self.body.venue
+        shared_accounts = (wallet_of(venue), venue_account(venue), fees_account(venue), suspense_account(venue))
+        return (*shared_accounts, strategy_account(self.strategy_id)) if self.strategy_id else shared_accounts
+
+
+def trade_of(fill: OrderFilled) -> Trade:
+    """The trade in a fill message, for the core."""
+    return Trade(
+        venue=fill.venue,
+        strategy_id=fill.strategy_id,
+        side=fill.side,
+        base=fill.base,
+        quote=fill.quote,
+        quantity=fill.quantity,
+        quote_quantity=fill.quote_quantity,
+        fee=fill.fee,
+        fee_asset=fill.fee_asset,
+    )
+
+
+def _deciding_fields(body: Body) -> Sequence[object]:
+    match body:
+        case OrderFilled():
+            side = body.side.lower()
+            amounts = (body.quantity, body.quote_quantity, body.fee, body.price)
+            return (body.venue, body.trade_id, body.strategy_id, side, body.base, body.quote, body.fee_asset, *amounts)
+        case DepositObserved():
+            return (body.venue, body.deposit_id, body.asset, body.amount)
+        case FundStrategy():
+            money = (body.asset, body.amount, body.value_usdt)
+            return (body.venue, body.transfer_id, body.strategy_id, *money)
+        case ReleaseStrategy():
+            return (body.venue, body.transfer_id, body.strategy_id, body.fills_required)

@@ -1,0 +1,20 @@
+"""Settings of the ledger, from the environment."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from shared.messaging.runtime import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """``TRIMTAB_*``; what every service has (NATS, health port, ...) comes from ``ServiceSettings``."""
+
+    model_config = SettingsConfigDict(env_prefix="TRIMTAB_")
+
+    postgres_dsn: str = Field(description="URL of the database that holds the schema `ledger`.")
+    ledger_group_size: int = Field(
+        default=256, ge=1, le=1024, description="Most requests that are posted in one database transaction."
+    )
+    ledger_fills_in_flight: int = Field(
+        default=64, ge=1, le=256, description="Fills handled at once; more of them share a commit."
+    )
