@@ -2,7 +2,7 @@
 
 import typer
 
-from deploy.command_line import stack
+from deploy.command_line import demo, events, stack, strategy, wallet
 
 app = typer.Typer(
     name="trimtab",
@@ -11,7 +11,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(demo.demo)
 stack.register(app)
+app.add_typer(strategy.app, name="strategy")
+app.add_typer(wallet.app, name="wallet")
+app.add_typer(events.app, name="events")
 
 
 def main() -> None:

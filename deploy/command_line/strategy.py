@@ -1,0 +1,185 @@
+"""`trimtab strategy`: preview, create, list, show, stop."""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from deploy.command_line.api import GatewayApi, gateway_of
+from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
+from deploy.command_line.strategy_file import load_document
+
+app = typer.Typer(name="strategy", help="Strategies: preview, create, list, show, stop.", no_args_is_help=True)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A strategy file (YAML).")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The id of a strategy.")]
+
+_PAGE = 500
+
+
+@app.command()
+def preview(file: FileArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
+    """Check a strategy file and show what it would do; nothing is changed."""
+    with reported(), gateway_of(data) as api:
+        found = api.post("/strategies/preview", load_document(file))
+        if as_json:
+            print_json(found)
+        else:
+            _print_preview(found, Console())
+
+
+@app.command()
+def create(
+    file: FileArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Preview a strategy file, and start it once you agree."""
+    with reported(), gateway_of(data) as api:
+        found = api.post("/strategies/preview", load_document(file))
+        if not as_json or not yes:
+            _print_preview(found, Console(stderr=as_json))
+        if not yes:
+            typer.confirm("Start this strategy?", abort=True, err=True)
+        # The key is the preview's: whatever happens on the way, one preview is one strategy.
+        strategy = api.post("/strategies", {"preview_id": found["preview_id"]}, key=f"confirm.{found['preview_id']}")
+        if as_json:
+            print_json(strategy)
+        else:
+            typer.echo(f"{strategy['id']} {strategy['status']}: `trimtab strategy show {strategy['id']}` tells more")
+
+
+@app.command(name="list")
+def list_strategies(data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
+    """Show every strategy, newest first."""
+    with reported(), gateway_of(data) as api:
+        strategies = _all_strategies(api)
+    if as_json:
+        print_json({"strategies": strategies})
+        return
+    table = Table(
+        Column("id", no_wrap=True, min_width=28), "name", "status", "value", "put in", "profit %", "since", box=None
+    )
+    for one in strategies:
+        table.add_row(
+            one["id"],
+            one["name"],
+            one["status"],
+            _money(one["value"]),
+            _money(one["contributed"]),
+            _rounded(one["profit_pct"]),
+            _moment(one["active_since"]),
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
+    """Show one strategy: weights against targets, value, last plan, warnings."""
+    with reported(), gateway_of(data) as api:
+        strategy = api.get(f"/strategies/{strategy_id}")
+        if as_json:
+            print_json(strategy)
+        else:
+            _print_strategy(strategy, Console())
+
+
+@app.command()
+def stop(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
+    """Sell everything into the funding asset and return it to the wallet. Repeating it changes nothing."""
+    with reported(), gateway_of(data) as api:
+        strategy = api.post(f"/strategies/{strategy_id}/stop")
+        if as_json:
+            print_json(strategy)
+        else:
+            typer.echo(f"{strategy['id']} is {strategy['status']}")
+
+
+def _all_strategies(api: GatewayApi) -> list[dict[str, Any]]:
+    strategies: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        page = api.get("/strategies", limit=_PAGE, after=after)
+        strategies += page["strategies"]
+        after = page["next"]
+        if not after:
+            return strategies
+
+
+def _print_preview(found: dict[str, Any], console: Console) -> None:
+    document = found["document"]
+    rule = ", ".join(f"{name} {value}" for name, value in document["rebalance"].items())
+    console.print(f"[bold]{_safe(document['name'])}[/bold] at {document['venue']}: {rule}")
+    console.print(f"amount {document['amount']} {document['funding_asset']}, worth {_money(found['value_usdt'])} USDT")
+    console.print(f"smallest possible amount {found['minimum_amount']} {document['funding_asset']}")
+    for name in ("take_profit", "stop_loss"):
+        if name in document:
+            console.print(f"{name.replace('_', '-')} at {document[name]} % of the money put in")
+    weights = Table("asset", "target %", box=None)
+    for asset, weight in document["targets"].items():
+        weights.add_row(asset, weight)
+    console.print(weights)
+    orders = Table("first orders", "quantity", "price", "value", box=None)
+    for one in found["first_orders"]:
+        orders.add_row(f"{one['side']} {one['asset']}", one["quantity"], one["price"], _money(one["value"]))
+    console.print(orders)
+    console.print(f"estimated fees {_rounded(found['estimated_fees_usdt'], 4)} USDT")
+    _print_warnings(found["warnings"], console)
+
+
+def _print_strategy(one: dict[str, Any], console: Console) -> None:
+    because = one["exit_reason"] or one["reason"]
+    console.print(f"[bold]{_safe(one['name'])}[/bold] {one['id']}")
+    console.print(f"{one['status']}{f' ({_safe(because)})' if because else ''} at {one['venue']}")
+    if one["active_since"]:
+        console.print(f"active since {_moment(one['active_since'])} (market time)")
+    profit = f"profit {_money(one['profit'])} ({_rounded(one['profit_pct'])} %)" if one["profit"] is not None else ""
+    console.print(f"value {_money(one['value'])}, put in {_money(one['contributed'])}, {profit}".rstrip(", "))
+    table = Table("asset", "target %", "actual %", "band %", "quantity", "value", box=None)
+    for asset in one["assets"]:
+        band = f"{asset['lower_pct']} - {asset['upper_pct']}" if asset["lower_pct"] is not None else ""
+        table.add_row(
+            asset["asset"],
+            asset["target_pct"],
+            _rounded(asset["actual_pct"]),
+            band,
+            asset["quantity"],
+            _money(asset["value"]),
+        )
+    console.print(table)
+    if plan := one["last_plan"]:
+        console.print(
+            f"last plan: {plan['kind']} ({plan['reason']}) {plan['outcome']}, {plan['orders']} orders, "
+            f"{plan['fills']} fills, {_moment(plan['market_time'])} (market time)",
+            soft_wrap=True,
+        )
+    if one["open_plan_id"]:
+        console.print(f"a plan is open: {one['open_plan_id']}")
+    _print_warnings(one["warnings"], console)
+
+
+def _print_warnings(warnings: list[str], console: Console) -> None:
+    for warning in warnings:
+        console.print(f"[yellow]warning:[/yellow] {_safe(warning)}")
+
+
+def _safe(text: str) -> str:
+    """Text that rich shows as it is: users choose names, and [red] is not a colour there."""
+    return text.replace("[", r"\[")
+
+
+def _money(text: str | None) -> str:
+    return _rounded(text, 2)
+
+
+def _rounded(text: str | None, decimals: int = 2) -> str:
+    return "?" if text is None else f"{Decimal(text):.{decimals}f}"
+
+
+def _moment(text: str | None) -> str:
+    return "" if text is None else datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")

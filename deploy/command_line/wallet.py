@@ -1,0 +1,78 @@
+"""`trimtab wallet`: money that no strategy holds."""
+
+import time
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.command_line.api import GatewayApi, NotFoundError, gateway_of
+from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
+from shared.core.errors import RetryLater
+from shared.core.money import ZERO
+
+app = typer.Typer(name="wallet", help="Wallets: show, and deposit paper money.", no_args_is_help=True)
+
+_SEEN_WITHIN_S = 30.0
+_LOOK_EVERY_S = 0.2
+
+
+@app.command()
+def show(
+    venue: Annotated[str, typer.Option(metavar="VENUE", help="Only this venue.")] = "",
+    data: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what every wallet holds."""
+    with reported(), gateway_of(data) as api:
+        wallets = [api.get(f"/wallets/{venue}")] if venue else api.get("/wallets")["wallets"]
+    if as_json:
+        print_json({"wallets": wallets})
+        return
+    table = Table("venue", "asset", "amount", box=None)
+    for wallet in wallets:
+        for asset, amount in sorted(wallet["balances"].items()):
+            table.add_row(wallet["venue"], asset, amount)
+    Console().print(table)
+
+
+@app.command()
+def deposit(
+    asset: Annotated[str, typer.Argument(metavar="ASSET", help="As in USDT.")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="As in 1200.")],
+    venue: Annotated[str, typer.Option(metavar="VENUE", help="A paper venue.")] = "paper",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until the wallet shows it.")] = False,
+    data: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a paper venue's account some money, and wait until the wallet shows it."""
+    with reported(), gateway_of(data) as api:
+        before = _balance(api, venue, asset)
+        done: dict[str, Any] = api.post(f"/wallets/{venue}/deposits", {"asset": asset, "amount": amount})
+        if not no_wait:
+            _wait_until_seen(api, venue, asset, before + Decimal(done["amount"]))
+        if as_json:
+            print_json({**done, "seen": not no_wait})
+        else:
+            state = "accepted by the venue" if no_wait else "in the wallet"
+            typer.echo(f"{done['amount']} {done['asset']} {state} ({done['id']})")
+
+
+def _balance(api: GatewayApi, venue: str, asset: str) -> Decimal:
+    try:
+        return Decimal(api.get(f"/wallets/{venue}")["balances"].get(asset, "0"))
+    except NotFoundError:
+        return ZERO  # The venue has not been heard of yet; the deposit itself is refused if there is none.
+
+
+def _wait_until_seen(api: GatewayApi, venue: str, asset: str, expected: Decimal) -> None:
+    """Raises RetryLater when the wallet does not hold ``expected`` in time (a strategy may have taken it meanwhile)."""
+    deadline = time.monotonic() + _SEEN_WITHIN_S
+    while _balance(api, venue, asset) < expected:
+        if time.monotonic() > deadline:
+            raise RetryLater(
+                f"the venue has accepted the deposit, but the wallet did not show it within {_SEEN_WITHIN_S:.0f} s"
+            )
+        time.sleep(_LOOK_EVERY_S)

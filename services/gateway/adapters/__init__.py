@@ -1,0 +1,1 @@
+"""Where the gateway touches the outside: commands to the registry, streams, paper faucets."""

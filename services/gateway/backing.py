@@ -1,0 +1,34 @@
+"""What the routes answer from: views, commands and streams, handed to each of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.gateway.adapters.decisions import Decisions
+from services.gateway.adapters.event_streams import EventStreams
+from services.gateway.adapters.faucet import Faucets
+from services.gateway.adapters.registry import RegistryCommands
+from services.gateway.views import Views
+from shared.contracts.strategies import StrategyChanged
+from shared.core.errors import RetryLater
+from shared.messaging.following import Follower
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """Everything behind the routes."""
+
+    views: Views
+    followers: Sequence[Follower]
+    registry: RegistryCommands
+    decisions: Decisions
+    events: EventStreams
+    faucets: Faucets
+
+    def refuse_until_caught_up(self) -> None:
+        """Raises RetryLater until the views hold what the streams held at the start: never tell half of the truth."""
+        if not all(follower.caught_up.is_set() for follower in self.followers):
+            raise RetryLater("the gateway is still reading the current state")
+
+    def learn(self, changed: StrategyChanged) -> None:
+        """Show what the registry has just replied at once; the stream brings the same a moment later."""
+        self.views.take_strategy(changed)

@@ -1,0 +1,214 @@
+"""The shape of every answer: what OpenAPI documents and clients may rely on. Numbers are text, times UTC."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts.strategies import OrderForeseen
+from shared.contracts.wire import Amount, Number, Timestamp
+from shared.core.strategy import StrategyStatus
+
+Document = dict[str, object]
+
+
+class Reply(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ProblemReply(Reply):
+    """One thing wrong with the input."""
+
+    field: str
+    value: str
+    allowed: str
+    message: str
+
+
+class ErrorBody(Reply):
+    """What went wrong: its kind tells what to do."""
+
+    kind: Literal["refused", "retry_later", "not_found", "unauthorized", "internal"]
+    message: str
+    problems: list[ProblemReply] = []
+
+
+class ErrorReply(Reply):
+    """The body of every answer that is not a success."""
+
+    error: ErrorBody
+
+
+class PreviewReply(Reply):
+    """What would happen: confirm it with POST /strategies before ``expires_at``."""
+
+    preview_id: str
+    expires_at: Timestamp
+    document: Document
+    warnings: list[str]
+    minimum_amount: Amount = Field(description="Smallest amount of the funding asset that works.")
+    value_usdt: Number
+    estimated_fees_usdt: Number
+    first_orders: list[OrderForeseen]
+
+
+class AssetReply(Reply):
+    """One asset of a strategy: what it holds against what it should. Weights in percent, value in quote currency."""
+
+    asset: str
+    quantity: Amount
+    bid: Amount | None = None
+    value: Number | None = None
+    target_pct: Number
+    actual_pct: Number | None = None
+    lower_pct: Number | None = Field(default=None, description="At or under this weight the threshold rule fires.")
+    upper_pct: Number | None = Field(default=None, description="At or over this weight the threshold rule fires.")
+
+
+class PlanReply(Reply):
+    """The last plan that ended."""
+
+    plan_id: str
+    kind: str
+    reason: str
+    outcome: str
+    detail: str
+    closed_at: Timestamp
+    market_time: Timestamp
+    orders: int
+    fills: int
+    worst_drift_pct: Number | None = None
+
+
+class StrategyReply(Reply):
+    """A strategy in brief. ``value`` at bid in the quote currency; null while a price or the position is unknown."""
+
+    id: str
+    name: str
+    venue: str
+    status: StrategyStatus
+    version: int
+    change: str
+    created_at: Timestamp
+    active_since: Timestamp | None = None
+    exit_reason: str = ""
+    reason: str = ""
+    contributed: Amount | None = None
+    value: Number | None = None
+    profit: Number | None = None
+    profit_pct: Number | None = None
+
+
+class StrategyDetailReply(StrategyReply):
+    """A strategy in full."""
+
+    document: Document
+    inputs: dict[str, str] = {}
+    assets: list[AssetReply]
+    holdings: dict[str, Amount]
+    fees_paid: dict[str, Amount]
+    position_version: int | None = None
+    open_plan_id: str | None = None
+    last_plan: PlanReply | None = None
+    warnings: list[str] = []
+
+
+class StrategiesReply(Reply):
+    """A page of strategies, newest first; ``next`` continues with ``?after=`` and is empty at the end."""
+
+    strategies: list[StrategyReply]
+    next: str = ""
+
+
+class DecisionReply(Reply):
+    """One decision, or ``count`` equal ones in a row. Times are market time."""
+
+    code: str
+    acted: bool
+    count: int
+    first_at: Timestamp
+    last_at: Timestamp
+    strategy_version: int
+    plan_id: str = ""
+    inputs: dict[str, str] = {}
+    evaluator: str = ""
+
+
+class DecisionsReply(Reply):
+    """The newest decisions of a strategy, newest first."""
+
+    strategy_id: str
+    decisions: list[DecisionReply]
+
+
+class WalletReply(Reply):
+    """The spot wallet of a venue: money that no strategy holds."""
+
+    venue: str
+    version: int
+    balances: dict[str, Amount]
+
+
+class WalletsReply(Reply):
+    """Every wallet."""
+
+    wallets: list[WalletReply]
+
+
+class DepositReply(Reply):
+    """A paper deposit that the venue has accepted; the wallet shows it once the venue's account was read."""
+
+    id: str
+    venue: str
+    asset: str
+    amount: Amount
+
+
+class InstrumentReply(Reply):
+    """One tradable pair with its rules; ``taker_fee`` is a fraction."""
+
+    symbol: str
+    base: str
+    quote: str
+    lot_step: Amount
+    min_quantity: Amount
+    max_quantity: Amount
+    tick_size: Amount
+    min_notional: Amount
+    taker_fee: Amount
+    tradable: bool
+
+
+class InstrumentsReply(Reply):
+    """Every pair of a venue."""
+
+    venue: str
+    quote: str
+    instruments: list[InstrumentReply]
+
+
+class PriceReply(Reply):
+    """The newest quote of one asset, at market time ``at``; a stale one is not traded on."""
+
+    asset: str
+    bid: Amount
+    ask: Amount
+    at: Timestamp
+    stale: bool
+
+
+class PricesReply(Reply):
+    """The newest quotes of a venue."""
+
+    venue: str
+    market_time: Timestamp
+    published_at: Timestamp
+    prices: list[PriceReply]
+
+
+class HealthReply(Reply):
+    """Whether the gateway can answer."""
+
+    healthy: bool
+    problems: list[str] = []

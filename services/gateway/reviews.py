@@ -1,0 +1,154 @@
+"""From the views to answers: what a strategy is worth and how far it is from its targets. Pure."""
+
+from decimal import Decimal
+
+from services.gateway.replies import AssetReply, PlanReply, StrategyDetailReply, StrategyReply
+from services.gateway.views import Views
+from shared.contracts.books import PositionChanged
+from shared.contracts.plans import PlanClosedSummary
+from shared.contracts.strategies import StrategyChanged
+from shared.core import drift
+from shared.core.market import Quote
+from shared.core.money import HUNDRED, ZERO
+from shared.core.strategy import StrategyDefinition, StrategyStatus, ThresholdRule, warnings_of
+
+_SHOWN_QUOTE = "USDT"
+_ENDED = frozenset({StrategyStatus.CLOSED, StrategyStatus.REFUSED})
+
+
+def strategy_brief(strategy: StrategyChanged, views: Views) -> StrategyReply:
+    """A strategy in brief, at the newest prices."""
+    position = views.positions.get(strategy.strategy_id)
+    valuation = _valuation(strategy.definition(), position, views)
+    return StrategyReply(**_brief_fields(strategy, position, valuation))
+
+
+def strategy_detail(strategy: StrategyChanged, views: Views) -> StrategyDetailReply:
+    """A strategy in full, at the newest prices."""
+    definition = strategy.definition()
+    position = views.positions.get(strategy.strategy_id)
+    progress = views.progress.get(strategy.strategy_id)
+    valuation = _valuation(definition, position, views)
+    last = progress.last_closed if progress else None
+    return StrategyDetailReply(
+        **_brief_fields(strategy, position, valuation),
+        document=strategy.document,
+        inputs=strategy.inputs,
+        assets=_assets(definition, position, valuation, views),
+        holdings=position.holdings if position else {},
+        fees_paid=position.fees_paid if position else {},
+        position_version=position.version if position else None,
+        open_plan_id=progress.open_plan_id if progress else None,
+        last_plan=_plan(last) if last else None,
+        warnings=_warnings(strategy, definition, position, views),
+    )
+
+
+def _brief_fields(
+    strategy: StrategyChanged, position: PositionChanged | None, valuation: drift.Valuation | None
+) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "id": strategy.strategy_id,
+        "name": strategy.document["name"],
+        "venue": strategy.document["venue"],
+        "status": strategy.status,
+        "version": strategy.version,
+        "change": strategy.change,
+        "created_at": strategy.created_at,
+        "active_since": strategy.active_since,
+        "exit_reason": strategy.exit_reason,
+        "reason": strategy.reason,
+    }
+    if position is not None:
+        fields["contributed"] = position.contributed
+    if position is not None and valuation is not None:
+        fields["value"] = drift.shown(valuation.total)
+        if position.contributed > 0:
+            fields["profit"] = drift.shown(valuation.total - position.contributed)
+            fields["profit_pct"] = drift.profit_pct(valuation.total, position.contributed)
+    return fields
+
+
+def _valuation(
+    definition: StrategyDefinition, position: PositionChanged | None, views: Views
+) -> drift.Valuation | None:
+    """Value at bid; None while the position or any price is unknown."""
+    if position is None:
+        return None
+    quotes, quote = _quotes(definition.venue, views), _quote_currency(definition.venue, views)
+    held = {asset: amount for asset, amount in position.holdings.items() if amount}
+    if drift.without_price(drift.assets_concerned(held, definition.targets), quotes, quote):
+        return None
+    return drift.value_at_bid(held, definition.targets, quotes, quote)
+
+
+def _assets(
+    definition: StrategyDefinition,
+    position: PositionChanged | None,
+    valuation: drift.Valuation | None,
+    views: Views,
+) -> list[AssetReply]:
+    rule = definition.rule
+    points = rule.points if isinstance(rule, ThresholdRule) else None
+    if valuation is not None:
+        return [
+            AssetReply(
+                asset=line.asset,
+                quantity=line.quantity,
+                bid=line.bid,
+                value=drift.shown(line.value),
+                target_pct=line.target_pct,
+                actual_pct=drift.weight_pct(line, valuation.total),
+                **_band(line.target_pct, points),
+            )
+            for line in valuation.lines
+        ]
+    holdings = position.holdings if position else {}
+    quotes = _quotes(definition.venue, views)
+    concerned = drift.assets_concerned(holdings, definition.targets)
+    return [
+        AssetReply(
+            asset=asset,
+            quantity=holdings.get(asset, ZERO),
+            bid=quotes[asset].bid if asset in quotes else None,
+            target_pct=definition.targets.get(asset, ZERO),
+            **_band(definition.targets.get(asset, ZERO), points),
+        )
+        for asset in concerned
+    ]
+
+
+def _band(target_pct: Decimal, points: Decimal | None) -> dict[str, Decimal | None]:
+    if points is None:
+        return {}
+    return {"lower_pct": max(ZERO, target_pct - points), "upper_pct": min(HUNDRED, target_pct + points)}
+
+
+def _plan(last: PlanClosedSummary) -> PlanReply:
+    return PlanReply(**last.model_dump(exclude={"outcome"}), outcome=last.outcome.value)
+
+
+def _warnings(
+    strategy: StrategyChanged, definition: StrategyDefinition, position: PositionChanged | None, views: Views
+) -> list[str]:
+    if strategy.status in _ENDED:
+        return []
+    found = list(warnings_of(definition))
+    seen = views.prices.get(definition.venue)
+    concerned = drift.assets_concerned(position.holdings if position else {}, definition.targets)
+    stale = set(seen.snapshot.stale) if seen else set()
+    found += [f"the price of {asset} is stale: it is not traded on" for asset in concerned if asset in stale]
+    missing = drift.without_price(concerned, _quotes(definition.venue, views), _quote_currency(definition.venue, views))
+    if missing:
+        found.append(f"the price of {missing} is not known: the value cannot be told")
+    return found
+
+
+def _quotes(venue: str, views: Views) -> dict[str, Quote]:
+    seen = views.prices.get(venue)
+    return {one.asset: Quote(one.bid, one.ask, one.at) for one in seen.snapshot.quotes} if seen else {}
+
+
+def _quote_currency(venue: str, views: Views) -> str:
+    listed = views.instruments.get(venue)
+    return listed.quote if listed else _SHOWN_QUOTE

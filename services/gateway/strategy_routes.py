@@ -1,0 +1,142 @@
+"""/strategies: preview, create, list, show, stop, decisions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from services.gateway.backing import Backing
+from services.gateway.bodies import Body, Key, is_strategy_id, preview_id_in
+from services.gateway.http_errors import NotFoundError
+from services.gateway.replies import (
+    DecisionReply,
+    DecisionsReply,
+    PreviewReply,
+    StrategiesReply,
+    StrategyDetailReply,
+)
+from services.gateway.reviews import strategy_brief, strategy_detail
+from shared.contracts.evaluations import DecisionRecorded
+from shared.contracts.strategies import StrategyChanged
+from shared.core.errors import Refused
+from shared.core.strategy import StrategyStatus, parse_strategy
+
+_NUMBER = {"type": "string", "description": "A plain decimal number as text."}
+_DOCUMENT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "title": "StrategyDocument",
+                    "additionalProperties": False,
+                    "required": ["name", "venue", "funding_asset", "amount", "targets", "rebalance"],
+                    "properties": {
+                        "name": {"type": "string", "minLength": 1, "maxLength": 80},
+                        "venue": {"type": "string", "example": "paper"},
+                        "funding_asset": {"type": "string", "example": "USDT"},
+                        "amount": _NUMBER | {"example": "1200"},
+                        "targets": {
+                            "type": "object",
+                            "additionalProperties": _NUMBER,
+                            "minProperties": 2,
+                            "maxProperties": 10,
+                            "description": "Percent by asset, sum exactly 100.",
+                            "example": {"BTC": "40", "ETH": "30", "SOL": "30"},
+                        },
+                        "rebalance": {
+                            "type": "object",
+                            "properties": {
+                                "threshold": _NUMBER | {"description": "Percentage points."},
+                                "interval": {"type": "string", "description": "As in 15m, 12h, 7d."},
+                            },
+                            "minProperties": 1,
+                            "maxProperties": 1,
+                            "example": {"threshold": "5"},
+                        },
+                        "take_profit": _NUMBER | {"description": "Percent of the money put in, above 0."},
+                        "stop_loss": _NUMBER | {"description": "Percent of the money put in, below 0."},
+                    },
+                }
+            }
+        },
+    }
+}
+_CONFIRM_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "title": "Confirmation",
+                    "additionalProperties": False,
+                    "required": ["preview_id"],
+                    "properties": {"preview_id": {"type": "string"}},
+                }
+            }
+        },
+    }
+}
+
+
+def strategy_routes(backing: Backing) -> APIRouter:
+    """The routes, answering from ``backing``."""
+    router = APIRouter(prefix="/strategies", tags=["strategies"])
+    views, registry = backing.views, backing.registry
+
+    def known(strategy_id: str) -> StrategyChanged:
+        strategy = views.strategies.get(strategy_id) if is_strategy_id(strategy_id) else None
+        if strategy is None:
+            raise NotFoundError(f"there is no strategy {strategy_id[:80]}")
+        return strategy
+
+    @router.post("/preview", summary="Check a strategy and see its first orders", openapi_extra=_DOCUMENT_BODY)
+    async def preview(body: Body, key: Key) -> PreviewReply:
+        parse_strategy(body)  # Refuses here what cannot be a strategy anywhere, quoting the numbers as written.
+        found = await registry.preview(body, key)
+        return PreviewReply(**found.model_dump())
+
+    @router.post("", status_code=201, summary="Start the strategy of a preview", openapi_extra=_CONFIRM_BODY)
+    async def create(body: Body, key: Key) -> StrategyDetailReply:
+        changed = await registry.confirm(preview_id_in(body), key)
+        backing.learn(changed)
+        return strategy_detail(changed, views)
+
+    @router.get("", summary="Strategies, newest first")
+    async def strategies(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[str, Query(max_length=64)] = "",
+        status: Annotated[list[StrategyStatus] | None, Query()] = None,
+    ) -> StrategiesReply:
+        backing.refuse_until_caught_up()
+        if after and after not in views.strategies:
+            raise Refused.one("after", after, "the `next` of the page before", "is not the id of a strategy")
+        page, following = views.strategies_after(after, limit, frozenset(status or ()))
+        return StrategiesReply(strategies=[strategy_brief(one, views) for one in page], next=following)
+
+    @router.get("/{strategy_id}", summary="One strategy in full")
+    async def strategy(strategy_id: str) -> StrategyDetailReply:
+        backing.refuse_until_caught_up()
+        return strategy_detail(known(strategy_id), views)
+
+    @router.post("/{strategy_id}/stop", summary="Sell all, return the money to the wallet, close")
+    async def stop(strategy_id: str, key: Key) -> StrategyDetailReply:
+        if not is_strategy_id(strategy_id):
+            raise NotFoundError(f"there is no strategy {strategy_id[:80]}")
+        changed = await registry.stop(strategy_id, key)
+        backing.learn(changed)
+        return strategy_detail(changed, views)
+
+    @router.get("/{strategy_id}/decisions", summary="Why it did or did not trade, newest first")
+    async def decisions(strategy_id: str, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> DecisionsReply:
+        backing.refuse_until_caught_up()
+        known(strategy_id)
+        found = await backing.decisions.newest(strategy_id, limit)
+        return DecisionsReply(strategy_id=strategy_id, decisions=[_decision(one) for one in found])
+
+    return router
+
+
+def _decision(recorded: DecisionRecorded) -> DecisionReply:
+    return DecisionReply(**recorded.model_dump(exclude={"strategy_id"}))

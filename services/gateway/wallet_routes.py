@@ -1,0 +1,105 @@
+"""/wallets and /venues: money that no strategy holds, and what a venue offers."""
+
+import uuid
+
+from fastapi import APIRouter
+
+from services.gateway.backing import Backing
+from services.gateway.bodies import Body, Key, deposit_in
+from services.gateway.http_errors import NotFoundError
+from services.gateway.replies import (
+    DepositReply,
+    InstrumentReply,
+    InstrumentsReply,
+    PriceReply,
+    PricesReply,
+    WalletReply,
+    WalletsReply,
+)
+from shared.contracts.books import WalletChanged
+
+_DEPOSIT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "title": "Deposit",
+                    "additionalProperties": False,
+                    "required": ["asset", "amount"],
+                    "properties": {
+                        "id": {"type": "string", "description": "The same id is the same deposit."},
+                        "asset": {"type": "string", "example": "USDT"},
+                        "amount": {"type": "string", "example": "1200"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def wallet_routes(backing: Backing) -> APIRouter:
+    """The wallet routes, answering from ``backing``."""
+    router = APIRouter(prefix="/wallets", tags=["wallets"])
+    views = backing.views
+
+    @router.get("", summary="The wallet of every venue")
+    async def wallets() -> WalletsReply:
+        backing.refuse_until_caught_up()
+        return WalletsReply(wallets=[_wallet(venue, views.wallets.get(venue)) for venue in views.venues()])
+
+    @router.get("/{venue}", summary="The wallet of one venue")
+    async def wallet(venue: str) -> WalletReply:
+        backing.refuse_until_caught_up()
+        if venue not in views.venues():
+            raise NotFoundError(f"nothing is known of a venue {venue[:80]}")
+        return _wallet(venue, views.wallets.get(venue))
+
+    @router.post("/{venue}/deposits", status_code=202, summary="Paper money", openapi_extra=_DEPOSIT_BODY)
+    async def deposit(venue: str, body: Body, key: Key) -> DepositReply:
+        wanted = deposit_in(body)
+        deposit_id = wanted.deposit_id or key or uuid.uuid4().hex
+        await backing.faucets.deposit(venue, deposit_id, wanted.asset, wanted.amount)
+        return DepositReply(id=deposit_id, venue=venue, asset=wanted.asset, amount=wanted.amount)
+
+    return router
+
+
+def venue_routes(backing: Backing) -> APIRouter:
+    """The venue routes, answering from ``backing``."""
+    router = APIRouter(prefix="/venues", tags=["venues"])
+    views = backing.views
+
+    @router.get("/{venue}/instruments", summary="What can be traded, by which rules")
+    async def instruments(venue: str) -> InstrumentsReply:
+        backing.refuse_until_caught_up()
+        listed = views.instruments.get(venue)
+        if listed is None:
+            raise NotFoundError(f"the instruments of {venue[:80]} are not known")
+        rows = [InstrumentReply(**one.model_dump()) for one in listed.instruments]
+        return InstrumentsReply(venue=venue, quote=listed.quote, instruments=rows)
+
+    @router.get("/{venue}/prices", summary="The newest quotes")
+    async def prices(venue: str) -> PricesReply:
+        backing.refuse_until_caught_up()
+        seen = views.prices.get(venue)
+        if seen is None:
+            raise NotFoundError(f"the prices of {venue[:80]} are not known")
+        stale = frozenset(seen.snapshot.stale)
+        rows = [
+            PriceReply(asset=one.asset, bid=one.bid, ask=one.ask, at=one.at, stale=one.asset in stale)
+            for one in seen.snapshot.quotes
+        ]
+        return PricesReply(
+            venue=venue, market_time=seen.snapshot.market_time, published_at=seen.published_at, prices=rows
+        )
+
+    return router
+
+
+def _wallet(venue: str, wallet: WalletChanged | None) -> WalletReply:
+    if wallet is None:
+        return WalletReply(venue=venue, version=0, balances={})
+    return WalletReply(venue=venue, version=wallet.version, balances=wallet.balances)

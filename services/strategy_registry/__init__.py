@@ -1,0 +1,1 @@
+"""Keeps what users want: strategies, from preview to closing."""

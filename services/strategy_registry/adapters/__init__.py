@@ -1,0 +1,1 @@
+"""Where the registry touches the outside: Postgres and the last-value streams."""

@@ -1,0 +1,165 @@
+"""Is a strategy possible at a venue now, and what would happen first? Pure: the market and the wallet are arguments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from services.strategy_registry.market import Market
+from shared.contracts.strategies import OrderForeseen
+from shared.core import drift, planning
+from shared.core.errors import Problem, Refused, shown
+from shared.core.matching import Side
+from shared.core.money import ONE, ZERO, ceil_to_step, exact, plain
+from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition, ThresholdRule, warnings_of
+
+ASSETS_NAMED = 40
+"""How many of a venue's assets a refusal lists."""
+
+_SMALLEST = Decimal(1).scaleb(-8)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPreview:
+    """What a possible strategy would do first. Values and fees in the venue's quote currency."""
+
+    warnings: tuple[str, ...]
+    minimum_amount: Decimal
+    value: Decimal
+    estimated_fees: Decimal
+    orders: tuple[OrderForeseen, ...]
+
+
+def refuse_unknown_venue(venue: str, venues: Sequence[str]) -> None:
+    """Raises Refused when ``venue`` is not one of the configured venues."""
+    if venue not in venues:
+        raise Refused.one("venue", venue, ", ".join(venues), "is not a configured venue")
+
+
+def checked_preview(
+    definition: StrategyDefinition, market: Market, wallet: Mapping[str, Decimal], slippage_bps: Decimal
+) -> CheckedPreview:
+    """Check a definition against the market and foresee its first orders.
+
+    ``wallet``: balances of the spot wallet; too little of the funding asset is a warning here and a refusal at funding.
+    Raises Refused with every problem, RetryLater when a price is stale or not known yet.
+    """
+    _refuse_untradable(definition, market)
+    value = funding_value(definition, market)
+    minimum = _refuse_too_small(definition, market, value)
+    orders, fees, dropped = _first_orders(definition, market, slippage_bps)
+    warnings = [*warnings_of(definition), *_wallet_warning(definition, wallet), *dropped]
+    return CheckedPreview(tuple(warnings), minimum, value, fees, orders)
+
+
+@exact
+def funding_value(definition: StrategyDefinition, market: Market) -> Decimal:
+    """The amount's worth in the quote currency at bid, to 8 decimals.
+
+    Raises Refused from 200,000 USDT on, RetryLater when the price is not known now.
+    """
+    price = ONE if definition.funding_asset == market.quote else market.quote_of(definition.funding_asset).bid
+    value = definition.amount * price
+    if value >= MAX_AMOUNT_USDT:
+        allowed = f"more than 0 and less than {plain(MAX_AMOUNT_USDT)} USDT in value"
+        message = f"is worth {plain(drift.shown(value))} USDT, which is too much"
+        if definition.funding_asset == market.quote:
+            message = "is too much"
+        raise Refused.one("amount", plain(definition.amount), allowed, message)
+    return value if price == ONE else value.quantize(_SMALLEST)
+
+
+def _refuse_untradable(definition: StrategyDefinition, market: Market) -> None:
+    """Refuse assets the venue cannot trade now; afterwards every asset has an instrument and a usable quote."""
+    named = sorted(asset for asset, one in market.instruments.items() if one.tradable)
+    listed = ", ".join([market.quote, *named[:ASSETS_NAMED]]) + (", ..." if len(named) > ASSETS_NAMED else "")
+    wanted = [("funding_asset", definition.funding_asset)]
+    wanted += [(f"targets.{asset}", asset) for asset in definition.targets]
+    problems = []
+    for field, asset in wanted:
+        if asset == market.quote:
+            continue
+        instrument = market.instruments.get(asset)
+        if instrument is None:
+            problems.append(Problem(field, shown(asset), listed, f"is not traded at {market.venue}"))
+        elif not instrument.tradable:
+            problems.append(Problem(field, shown(asset), listed, f"cannot be traded at {market.venue} now"))
+    if problems:
+        raise Refused(problems)
+    for _, asset in wanted:
+        if asset != market.quote:
+            market.quote_of(asset)
+
+
+@exact
+def _refuse_too_small(definition: StrategyDefinition, market: Market, value: Decimal) -> Decimal:
+    """The smallest possible amount in the funding asset. Raises Refused when the amount is less than that."""
+    points = definition.rule.points if isinstance(definition.rule, ThresholdRule) else None
+    targets, asset = definition.targets, definition.funding_asset
+    smallest = planning.minimum_amount(targets, points, market.instruments, market.quotes, market.quote)
+    minimum = smallest.amount
+    if asset != market.quote:
+        minimum = ceil_to_step(smallest.amount / market.quote_of(asset).bid, _SMALLEST)
+    if value >= smallest.amount:
+        return minimum
+    allowed = f"at least {plain(minimum)} {asset}"
+    purchase = planning.minimum_amount(targets, None, market.instruments, market.quotes, market.quote)
+    if points is not None and value >= purchase.amount:
+        enough = planning.smallest_threshold(value, targets, market.instruments, market.quotes, market.quote)
+        allowed += f" at this threshold, or a threshold of at least {plain(enough)} at this amount"
+    message = f"is too small: {smallest.explanation}"
+    raise Refused.one("amount", plain(definition.amount), allowed, message)
+
+
+@exact
+def _first_orders(
+    definition: StrategyDefinition, market: Market, slippage_bps: Decimal
+) -> tuple[tuple[OrderForeseen, ...], Decimal, list[str]]:
+    """Sells of the funding asset, then purchases from the proceeds; with the fees, and warnings about legs left out."""
+    wanted = planning.PlanningInput(
+        targets_pct=definition.targets,
+        holdings={definition.funding_asset: definition.amount},
+        quotes=market.quotes,
+        instruments=market.instruments,
+        quote=market.quote,
+        slippage_bps=slippage_bps,
+    )
+    sells = planning.sell_orders(wanted)
+    holdings = {definition.funding_asset: definition.amount}
+    for draft in sells.drafts:
+        fee = market.instruments[draft.asset].taker_fee
+        proceeds = draft.quantity * market.quotes[draft.asset].bid * (1 - fee)
+        holdings[draft.asset] -= draft.quantity
+        holdings[market.quote] = holdings.get(market.quote, ZERO) + proceeds
+    sold = frozenset(draft.asset for draft in sells.drafts)
+    buys = planning.buy_orders(replace(wanted, holdings=holdings, sold=sold))
+    orders, fees = [], ZERO
+    for draft in (*sells.drafts, *buys.drafts):
+        quoted = market.quotes[draft.asset]
+        price = quoted.bid if draft.side is Side.SELL else quoted.ask
+        value = draft.quantity * price
+        fees += value * market.instruments[draft.asset].taker_fee
+        side = draft.side.value.lower()
+        shown_value = drift.shown(value)
+        orders.append(
+            OrderForeseen(
+                side=side,
+                asset=draft.asset,
+                symbol=draft.symbol,
+                quantity=draft.quantity,
+                price=price,
+                value=shown_value,
+            )
+        )
+    left_out = [f"no first order for {code.partition(':')[2]}: {code.partition(':')[0]}" for code in buys.dropped]
+    return tuple(orders), drift.shown(fees), left_out
+
+
+def _wallet_warning(definition: StrategyDefinition, wallet: Mapping[str, Decimal]) -> list[str]:
+    asset = definition.funding_asset
+    there = wallet.get(asset, ZERO)
+    if there >= definition.amount:
+        return []
+    return [
+        f"the wallet of {definition.venue} holds {plain(there)} {asset}, less than {plain(definition.amount)} {asset}: "
+        "the strategy will be refused unless more is deposited before it is confirmed"
+    ]
