@@ -1,0 +1,1 @@
+"""price_feed: one venue's quotes, guarded and conflated, as price frames and snapshots."""

@@ -1,0 +1,20 @@
+"""Run the feed: ``python -m services.price_feed``."""
+
+from services.price_feed.app import build_app
+from services.price_feed.settings import Settings
+from shared.messaging.runtime import run
+
+
+def main() -> None:
+    """Read the settings and run until told to stop."""
+    settings = Settings()
+    run(
+        build_app(settings),
+        health_port=settings.health_port,
+        log_level=settings.log_level,
+        health_host=settings.health_host,
+    )
+
+
+if __name__ == "__main__":
+    main()

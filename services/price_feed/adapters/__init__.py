@@ -1,0 +1,1 @@
+"""Venues: one folder each, one row each in ``table.py``."""

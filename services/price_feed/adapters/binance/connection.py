@@ -1,0 +1,47 @@
+"""Binance spot market streams: where to connect, how to subscribe, what is allowed."""
+
+from collections.abc import Collection
+
+import orjson
+
+from services.price_feed.adapters.binance import parse
+from services.price_feed.adapters.websocket_session import DialectLimits
+from services.price_feed.venue_events import FromVenue
+
+_STREAMS = ("bookTicker", "miniTicker")
+
+BINANCE_LIMITS = DialectLimits(
+    # A connection may carry 1,024 streams: two per symbol, and room to spare.
+    symbols_per_connection=500,
+    # The request is one message however long; 100 symbols make about 4 kB.
+    symbols_per_request=100,
+    # At most 5 messages per second from the client, pongs included, or the connection is closed.
+    request_interval_s=0.3,
+    # A connection is cut after 24 hours.
+    roll_after_s=23 * 3600.0,
+)
+"""Source: binance-spot-api-docs, web-socket-streams.md, "WebSocket Limits"."""
+
+
+class BinanceDialect:
+    """Fills ``Dialect``. bookTicker tells every change of best bid and ask; miniTicker, once a second, the time.
+
+    The server's pings (every 20 s) are answered by the websocket library with the same payload, as the venue asks.
+    """
+
+    limits = BINANCE_LIMITS
+
+    def url(self, root: str) -> str:
+        """``root`` as in ``wss://stream.binance.com:9443``; a path of one's own is kept."""
+        trimmed = root.rstrip("/")
+        return trimmed if trimmed.endswith(("/stream", "/ws")) else f"{trimmed}/stream"
+
+    def request(self, request_id: int, symbols: Collection[str], *, wanted: bool) -> str:
+        """``{"method":"SUBSCRIBE","params":["btcusdt@bookTicker","btcusdt@miniTicker"],"id":1}``."""
+        method = "SUBSCRIBE" if wanted else "UNSUBSCRIBE"
+        params = [f"{symbol.lower()}@{stream}" for symbol in symbols for stream in _STREAMS]
+        return orjson.dumps({"method": method, "params": params, "id": request_id}).decode()
+
+    def parse(self, payload: bytes) -> FromVenue:
+        """See ``parse.parse``."""
+        return parse.parse(payload)

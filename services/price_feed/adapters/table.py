@@ -1,0 +1,22 @@
+"""Every venue dialect the feed speaks: a folder here, a row in the table."""
+
+from collections.abc import Callable, Mapping
+
+from services.price_feed.adapters.binance.connection import BinanceDialect
+from services.price_feed.adapters.port import ConnectionTimes, Listener, VenuePrices
+from services.price_feed.adapters.websocket_prices import WebsocketPrices
+from shared.core.errors import Refused
+
+OpenPrices = Callable[[str, Listener, ConnectionTimes], VenuePrices]
+
+VENUE_DIALECTS: Mapping[str, OpenPrices] = {
+    "binance": lambda root, listener, times: WebsocketPrices(BinanceDialect(), root, listener, times),
+}
+
+
+def open_prices(dialect: str, root: str, listener: Listener, times: ConnectionTimes) -> VenuePrices:
+    """The price connection of a venue that speaks ``dialect`` at ``root``. Raises Refused for an unknown dialect."""
+    make = VENUE_DIALECTS.get(dialect)
+    if make is None:
+        raise Refused.one("venue_dialect", dialect, ", ".join(sorted(VENUE_DIALECTS)), "is not a dialect of the feed")
+    return make(root, listener, times)
