@@ -1,0 +1,80 @@
+# Everything one does with Trimtab, from a checkout. `just` (or `uv run just`) lists the recipes.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+secrets := "TRIMTAB_NATS_PASSWORD TRIMTAB_POSTGRES_PASSWORD TRIMTAB_API_TOKEN TRIMTAB_EXCHANGE_API_KEY TRIMTAB_EXCHANGE_API_SECRET TRIMTAB_EXCHANGE_CONTROL_TOKEN"
+
+[private]
+default:
+    @just --list --unsorted
+
+[doc('Run the demo: the whole system on this machine, on paper, shown live (Ctrl-C ends it)')]
+[group('run')]
+demo *ARGS:
+    uv run trimtab demo {{ ARGS }}
+
+[doc('Start the whole system on this machine on its durable data folder')]
+[group('run')]
+up *ARGS:
+    uv run trimtab up {{ ARGS }}
+
+[doc('Show what runs')]
+[group('run')]
+status *ARGS:
+    uv run trimtab status {{ ARGS }}
+
+[doc('End what `up` started')]
+[group('run')]
+down *ARGS:
+    uv run trimtab down {{ ARGS }}
+
+[doc('Run the tests, on real NATS and Postgres servers; ARGS go to pytest')]
+[group('quality')]
+test *ARGS:
+    uv run pytest {{ ARGS }}
+
+[doc('Check what must hold: format, lint, types, import rules, layout rules')]
+[group('quality')]
+check:
+    uv run ruff format --check .
+    uv run ruff check .
+    uv run mypy
+    uv run lint-imports
+    uv run pytest -q tests/repository
+
+[doc('Bring the sources into their format')]
+[group('quality')]
+fmt:
+    uv run ruff format .
+    uv run ruff check --fix .
+
+[doc('Measure: ticks per second and latencies; ARGS go to every benchmark (--json)')]
+[group('quality')]
+bench *ARGS:
+    for file in tests/benchmarks/[a-z]*.py; do uv run python -m "tests.benchmarks.$(basename "$file" .py)" {{ ARGS }}; done
+
+[doc('Write .env with fresh secrets for compose, unless there is one')]
+[group('compose')]
+compose-env:
+    test -e .env || (umask 077 && for name in {{ secrets }}; do \
+        echo "$name=$(python3 -c 'import secrets; print("t" + secrets.token_hex(24))')"; done > .env)
+
+[doc('Build the images and start the system in containers; ARGS go to compose (--scale strategy-evaluator=3)')]
+[group('compose')]
+compose-up *ARGS: compose-env
+    docker compose up --build --detach {{ ARGS }}
+
+[doc('Show the containers')]
+[group('compose')]
+compose-ps:
+    docker compose ps
+
+[doc('Show what the containers log; ARGS go to compose (--follow ledger)')]
+[group('compose')]
+compose-logs *ARGS:
+    docker compose logs {{ ARGS }}
+
+[doc('Stop the containers and keep the data; ARGS go to compose (--volumes forgets the data too)')]
+[group('compose')]
+compose-down *ARGS:
+    docker compose down {{ ARGS }}
