@@ -1,0 +1,1 @@
+"""Where the venue's state is kept."""
