@@ -1,0 +1,303 @@
+"""The evaluator at work: events and prices in, looks at strategies, plans and exits out. One event loop, no locks."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import islice
+
+from services.strategy_evaluator.journal import Journal, Noted
+from services.strategy_evaluator.membership import Members
+from services.strategy_evaluator.portfolios import Portfolio, Portfolios
+from services.strategy_evaluator.prices import News, Patience, VenuePrices
+from services.strategy_evaluator.watch import ANY_PRICE, Watch
+from shared.contracts.frames import decode_frame
+from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
+from shared.core.certificates import Certificate, certificate_after
+from shared.core.decisions import Decision, ExitRequested, Hold, Plan, decide
+from shared.core.identity import derived_id
+from shared.core.position import PlanOutcome
+from shared.core.situation import EXIT, INITIAL, Market, Situation, StrategyView
+
+_NS = 1_000_000_000
+_LOOKS_AT_ONCE = 32
+_FELL_SHORT = frozenset(PlanOutcome) - {PlanOutcome.COMPLETED}
+_CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long to wait, by the wall clock, before a plan is repeated (``repeat_s``), follows one that fell short
+    (``spacing_s``), or an exit is asked for again (``exit_repeat_s``)."""
+
+    repeat_s: float = 10.0
+    spacing_s: float = 1.0
+    exit_repeat_s: float = 6.0
+    confirming_quotes: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PlanToPublish:
+    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event)."""
+
+    strategy: StrategyView
+    plan: Plan
+    decided_ns: int
+    tick_received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExitToRequest:
+    """An exit to ask the registry for, under a command id that is a function of what is asked."""
+
+    strategy_id: str
+    command_id: str
+    decision: ExitRequested
+
+
+@dataclass(slots=True)
+class _Cause:
+    """Why a strategy is looked at. ``received_ns``: of the newest quote among the causes; 0 = no quote."""
+
+    received_ns: int = 0
+
+
+class Evaluation:
+    """Keeps a certificate for every strategy it owns and looks again whenever one is broken.
+
+    ``plans`` and ``exits`` are what it wants published; ``pending`` holds looks that are waiting for their turn.
+    """
+
+    def __init__(
+        self, members: Members, journal: Journal, patience: Patience, pace: Pace, clock_ns: Callable[[], int]
+    ) -> None:
+        self.portfolios = Portfolios()
+        self.plans: asyncio.Queue[PlanToPublish] = asyncio.Queue()
+        self.exits: asyncio.Queue[ExitToRequest] = asyncio.Queue()
+        self.looks = 0
+        self.ticks = 0
+        self._members, self._journal = members, journal
+        self._patience, self._pace, self._clock_ns = patience, pace, clock_ns
+        self._venues: dict[str, VenuePrices] = {}
+        self._watch = Watch()
+        self._pending: dict[int, _Cause] = {}
+        self._has_pending = asyncio.Event()
+        self._rechecks: list[tuple[int, int]] = []
+        self._exit_again_ns: dict[str, int] = {}
+        self._enabled = False
+
+    # --- prices -------------------------------------------------------------------------------------------------
+
+    def take_frame(self, data: bytes) -> None:
+        """A price frame arrived. Raises ValueError, KeyError or TypeError when it is broken."""
+        frame = decode_frame(data)
+        self._on_news(self._venue(frame.venue), lambda prices, now_ns: prices.take_frame(frame, now_ns))
+
+    def take_snapshot(self, snapshot: PricesSnapshotted) -> None:
+        """A snapshot arrived: it heals frames that were lost."""
+        self._on_news(self._venue(snapshot.venue), lambda prices, now_ns: prices.take_snapshot(snapshot, now_ns))
+
+    def take_instruments(self, listed: InstrumentsListed) -> None:
+        """A venue's trading rules arrived."""
+        prices = self._venue(listed.venue)
+        first = not prices.quote
+        if prices.take_instruments(listed):
+            slots = self._watch.waiting_for_instruments(listed.venue)
+            if first:
+                slots += self._watch.waiting_for_any_price(listed.venue)
+            self._enqueue(slots)
+
+    def _on_news(self, prices: VenuePrices, take: Callable[[VenuePrices, int], News]) -> None:
+        now_ns = self._clock_ns()
+        had_market = prices.market_time_ms > 0
+        news = take(prices, now_ns)
+        self.ticks += len(news.quotes)
+        hits = self._watch.broken_by(prices.venue, news.quotes)
+        unquoted = self._watch.due_at(prices.venue, prices.market_time_ms)
+        if news.freshened:
+            unquoted += self._watch.waiting_for(prices.venue, news.freshened)
+        if news.revived or not had_market:
+            unquoted += self._watch.waiting_for_any_price(prices.venue)
+        if not hits and not unquoted:
+            return
+        market = prices.market(now_ns)
+        self._enqueue(slot for slot in unquoted if slot not in hits)
+        for number, (slot, received_ns) in enumerate(hits.items()):
+            if number < _LOOKS_AT_ONCE and slot not in self._pending:
+                self._look(self.portfolios.at(slot), market, received_ns)
+            else:
+                self._enqueue((slot,), received_ns)
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def changed(self, portfolio: Portfolio) -> None:
+        """A strategy's state, money or plans changed: look at it, whatever its certificate says."""
+        if not self._enabled:
+            return
+        if portfolio.ended:
+            self.let_go(portfolio)
+            return
+        portfolio.owned = self._members.owns(self.portfolios.hash_at(portfolio.slot))
+        if portfolio.owned:
+            self._enqueue((portfolio.slot,))
+
+    def enable(self) -> None:
+        """Everything is loaded: begin to decide."""
+        self._enabled = True
+        self.share_out()
+
+    def share_out(self) -> None:
+        """The members changed: take what has become ours, let go of what is no more."""
+        if not self._enabled or not len(self.portfolios):
+            return
+        mine = self._members.owned(self.portfolios.hashes())
+        for portfolio, owned in zip(self.portfolios, mine.tolist(), strict=True):
+            if owned and not portfolio.owned and not portfolio.ended:
+                portfolio.owned = True
+                self._enqueue((portfolio.slot,))
+            elif not owned and portfolio.owned:
+                self.let_go(portfolio)
+
+    def owned_count(self) -> int:
+        """How many strategies this evaluator looks after."""
+        return sum(portfolio.owned for portfolio in self.portfolios)
+
+    def is_idle(self) -> bool:
+        """Whether nothing waits: no look, no plan, no exit."""
+        return self._enabled and not self._pending and self.plans.empty() and self.exits.empty()
+
+    def sequence_of(self, venue: str) -> int:
+        """The number of the last frame taken from a venue; -1 for none."""
+        return self._venue(venue).sequence
+
+    def unpublished(self, failed: PlanToPublish) -> None:
+        """A plan could not be published: look again soon."""
+        portfolio = self.portfolios.of(failed.strategy.strategy_id)
+        if portfolio.emission.plan_id == failed.plan.draft.plan_id:
+            portfolio.emission.plan_id = ""
+            self._recheck(portfolio, self._clock_ns() + int(self._pace.spacing_s * _NS))
+
+    def exit_failed(self, failed: ExitToRequest, after_s: float) -> None:
+        """An exit could not be asked for: at a quote after that time, ask again."""
+        self._exit_again_ns[failed.command_id] = self._clock_ns() + int(after_s * _NS)
+
+    def let_go(self, portfolio: Portfolio) -> None:
+        """Decide nothing about a strategy any more (until an event or a change of members brings it back)."""
+        portfolio.owned = False
+        self._watch.drop(portfolio.slot)
+        self._pending.pop(portfolio.slot, None)
+        self._journal.forget(portfolio.strategy_id)
+
+    # --- looks --------------------------------------------------------------------------------------------------
+
+    async def run_pending(self) -> None:
+        """Take the waiting looks in turn, a few at a time, so that prices keep flowing. Until cancelled."""
+        while True:
+            await self._has_pending.wait()
+            self.look_at_pending(_LOOKS_AT_ONCE)
+            await asyncio.sleep(0)
+
+    def look_at_pending(self, most: int) -> None:
+        """Take at most so many of the waiting looks."""
+        now_ns = self._clock_ns()
+        markets: dict[str, Market | None] = {}
+        for slot in list(islice(self._pending, most)):
+            cause = self._pending.pop(slot)
+            portfolio = self.portfolios.at(slot)
+            if portfolio.view is None:
+                continue
+            venue = portfolio.view.definition.venue
+            if venue not in markets:
+                markets[venue] = self._venue(venue).market(now_ns)
+            self._look(portfolio, markets[venue], cause.received_ns)
+        if not self._pending:
+            self._has_pending.clear()
+
+    def look_at_rechecks(self) -> None:
+        """Enqueue the strategies whose wall-clock wait is over."""
+        now_ns = self._clock_ns()
+        while self._rechecks and self._rechecks[0][0] <= now_ns:
+            self._enqueue((heappop(self._rechecks)[1],))
+
+    def _enqueue(self, slots: Iterable[int], received_ns: int = 0) -> None:
+        for slot in slots:
+            cause = self._pending.setdefault(slot, _Cause())
+            cause.received_ns = max(cause.received_ns, received_ns)
+        if self._pending:
+            self._has_pending.set()
+
+    def _look(self, portfolio: Portfolio, market: Market | None, received_ns: int) -> None:
+        """Decide about one strategy, act, and watch it by a new certificate."""
+        situation = portfolio.situation()
+        if situation is None or not portfolio.owned:
+            return
+        self.looks += 1
+        venue = situation.strategy.definition.venue
+        if market is None:
+            self._watch.put(portfolio.slot, venue, Certificate(waits_for_price=ANY_PRICE))
+            return
+        decision = decide(
+            situation,
+            market,
+            portfolio.confirmations,
+            by_new_quote=received_ns > 0,
+            confirming_quotes=self._pace.confirming_quotes,
+        )
+        portfolio.confirmations = decision.confirmations
+        self._watch.put(portfolio.slot, venue, certificate_after(decision, situation, market))
+        self._act(portfolio, situation, market, decision, received_ns)
+
+    def _act(
+        self, portfolio: Portfolio, situation: Situation, market: Market, decision: Decision, received_ns: int
+    ) -> None:
+        strategy = situation.strategy
+        noted = Noted(strategy.strategy_id, strategy.version, decision.code, decision.figures, market.now)
+        if isinstance(decision, Hold):
+            self._journal.held(noted)
+        elif isinstance(decision, ExitRequested):
+            self._request_exit(strategy, decision, noted)
+        else:
+            self._publish(portfolio, situation, decision, noted, received_ns)
+
+    def _request_exit(self, strategy: StrategyView, decision: ExitRequested, noted: Noted) -> None:
+        """Ask for it again and again until the strategy's state says that it was heard; the asking is idempotent."""
+        command_id = derived_id("st", strategy.strategy_id, strategy.version, decision.reason.value)
+        now_ns = self._clock_ns()
+        again_ns = self._exit_again_ns.get(command_id)
+        if again_ns is None:
+            self._journal.acted(replace(noted, unique_id=f"{command_id}.decided"))
+        elif now_ns < again_ns:
+            return
+        self._exit_again_ns[command_id] = now_ns + int(self._pace.exit_repeat_s * _NS)
+        self.exits.put_nowait(ExitToRequest(strategy.strategy_id, command_id, decision))
+
+    def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
+        now_ns, emission = self._clock_ns(), portfolio.emission
+        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.plan_id)
+        if now_ns < wait_until_ns:
+            self._recheck(portfolio, wait_until_ns)
+            return
+        draft = plan.draft
+        emission.plan_id, emission.at_ns = draft.plan_id, now_ns
+        self._recheck(portfolio, now_ns + int(self._pace.repeat_s * _NS))
+        self.plans.put_nowait(PlanToPublish(situation.strategy, plan, now_ns, received_ns or now_ns))
+        self._journal.acted(replace(noted, unique_id=f"{draft.plan_id}.decided", plan_id=draft.plan_id))
+
+    def _wait_ns(self, situation: Situation, plan: Plan, emitted: str) -> int:
+        """How long after the last plan this one must wait: long for the same, a little after one that fell short."""
+        if emitted == plan.draft.plan_id:
+            return int(self._pace.repeat_s * _NS)
+        outcome = situation.progress.last_outcome
+        at_once_again = plan.draft.kind in {INITIAL, EXIT} and outcome in _FELL_SHORT
+        if at_once_again or outcome in _CAME_TO_NOTHING:
+            return int(self._pace.spacing_s * _NS)
+        return 0
+
+    def _recheck(self, portfolio: Portfolio, at_ns: int) -> None:
+        heappush(self._rechecks, (at_ns, portfolio.slot))
+
+    def _venue(self, name: str) -> VenuePrices:
+        found = self._venues.get(name)
+        if found is None:
+            found = self._venues[name] = VenuePrices(name, self._patience)
+        return found

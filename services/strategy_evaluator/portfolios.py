@@ -1,0 +1,145 @@
+"""What this evaluator knows of every strategy, from the newest messages about it."""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from services.strategy_evaluator.membership import Hashes, hash_of
+from shared.contracts.books import PositionChanged
+from shared.contracts.plans import PlanProgressed
+from shared.contracts.strategies import StrategyChanged
+from shared.core.position import PlanProgress, Position
+from shared.core.situation import NONE_YET, ExitConfirmations, Situation, StrategyView
+from shared.core.strategy import StrategyStatus
+
+_ENDED = frozenset({StrategyStatus.CLOSED, StrategyStatus.REFUSED})
+
+
+@dataclass(slots=True)
+class Emission:
+    """The last plan this evaluator published for a strategy, and when by the wall clock; "" for none."""
+
+    plan_id: str = ""
+    at_ns: int = 0
+
+
+class Portfolio:
+    """One strategy: its definition and state, its money, its plans. Older messages than the newest are ignored."""
+
+    __slots__ = (
+        "confirmations",
+        "emission",
+        "last_kind",
+        "owned",
+        "position",
+        "progress",
+        "sequence",
+        "slot",
+        "strategy_id",
+        "view",
+    )
+
+    def __init__(self, slot: int, strategy_id: str) -> None:
+        self.slot = slot
+        self.strategy_id = strategy_id
+        self.view: StrategyView | None = None
+        self.position: Position | None = None
+        self.progress = PlanProgress(strategy_id)
+        self.last_kind = ""
+        self.sequence = -1
+        self.owned = False
+        self.confirmations: ExitConfirmations = NONE_YET
+        self.emission = Emission()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will ever be decided about it again."""
+        return self.view is not None and self.view.status in _ENDED
+
+    def situation(self) -> Situation | None:
+        """What a decision is made from; None while the strategy itself is not known."""
+        if self.view is None:
+            return None
+        return Situation(self.view, self.position, self.progress, self.last_kind)
+
+    def take_strategy(self, changed: StrategyChanged) -> bool:
+        """Adopt a strategy's state; whether it was news. Raises Refused for a definition that cannot be read."""
+        if self.view is not None and changed.version <= self.view.version:
+            return False
+        self.view = StrategyView(
+            strategy_id=changed.strategy_id,
+            version=changed.version,
+            status=changed.status,
+            definition=changed.definition(),
+            active_since=changed.active_since,
+            exit_reason=changed.exit_reason,
+        )
+        self.confirmations = NONE_YET
+        return True
+
+    def take_position(self, changed: PositionChanged) -> bool:
+        """Adopt a position; whether it was news."""
+        if self.position is not None and changed.version <= self.position.version:
+            return False
+        self.position = Position(
+            changed.strategy_id, changed.version, changed.fills_posted, changed.holdings, changed.contributed
+        )
+        return True
+
+    def take_progress(self, progressed: PlanProgressed) -> bool:
+        """Adopt the executor's word on its plans; whether it was news."""
+        if progressed.sequence <= self.sequence:
+            return False
+        self.sequence = progressed.sequence
+        last = progressed.last_closed
+        closed_at: datetime | None = None if last is None else last.market_time
+        self.progress = PlanProgress(
+            strategy_id=progressed.strategy_id,
+            open_plan_id=progressed.open_plan_id,
+            last_closed_plan_id="" if last is None else last.plan_id,
+            last_outcome=None if last is None else last.outcome,
+            last_closed_at=closed_at,
+            fills_total=progressed.fills_total,
+            sealed=progressed.sealed,
+        )
+        self.last_kind = "" if last is None else last.kind
+        return True
+
+
+class Portfolios:
+    """All strategies ever heard of, by id and by slot (a number that stays theirs)."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Portfolio] = {}
+        self._by_slot: list[Portfolio] = []
+        self._hashes = array("Q")
+
+    def __len__(self) -> int:
+        return len(self._by_slot)
+
+    def __iter__(self) -> Iterator[Portfolio]:
+        return iter(self._by_slot)
+
+    def of(self, strategy_id: str) -> Portfolio:
+        """A strategy's portfolio, made at the first mention of it."""
+        found = self._by_id.get(strategy_id)
+        if found is None:
+            found = self._by_id[strategy_id] = Portfolio(len(self._by_slot), strategy_id)
+            self._by_slot.append(found)
+            self._hashes.append(hash_of(strategy_id))
+        return found
+
+    def at(self, slot: int) -> Portfolio:
+        """The portfolio in a slot."""
+        return self._by_slot[slot]
+
+    def hash_at(self, slot: int) -> int:
+        """The strategy's hash, for membership."""
+        return self._hashes[slot]
+
+    def hashes(self) -> Hashes:
+        """The hashes of all, in slot order."""
+        return np.array(self._hashes, dtype=np.uint64)

@@ -1,0 +1,224 @@
+"""Certificates: how far prices may move before a strategy needs another look.
+
+A certificate is a band h in log price around the prices it was made at. While the log price of every asset concerned
+stays strictly within h of its reference, no rule of the strategy can fire, so nobody has to look.
+
+With v the value of an asset, R the value of all the others, w = v / (v + R): moving every log price by at most h
+moves the odds w / (1 - w) = v / R by a factor of at most e^(2h). From that, with t the target, d the threshold:
+
+    high side   w reaches t + d   <=>   odds reach (t + d) / (1 - t - d)   not before   2h = ln[ (t+d) R / (v (1-t-d)) ]
+    low side    w reaches t - d   <=>   odds reach (t - d) / (1 - t + d)   not before   2h = ln[ v (1-t+d) / (R (t-d)) ]
+    value       A e^h + K reaches level L (A at risk, K in the quote currency)          h  = ln[ (L - K) / A ]
+    order       a sale (1-t) v e^h - t R e^-h reaches the minimum m (a purchase: mirrored)   a quadratic in e^h
+
+h is the least of them over all assets and sides. Floats suffice: a certificate only says when to look, ``decide`` alone
+says whether to act. Every band is cut by a margin far above float error (relative 1e-9 and 1e-12 in log price), so that
+a rule can never fire strictly inside.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.core.decisions import Decision, ExitRequested, Hold, Plan
+from shared.core.drift import Valuation, Valued
+from shared.core.market import Instrument, Instruments
+from shared.core.money import HUNDRED, ceil_to_step
+from shared.core.reasons import Reason
+from shared.core.situation import Market, Situation
+from shared.core.strategy import StrategyDefinition, StrategyStatus, ThresholdRule
+
+UNBOUNDED = math.inf
+RELATIVE_MARGIN = 1e-9
+ABSOLUTE_MARGIN = 1e-12
+
+Floats = npt.NDArray[np.float64]
+
+_WAITING_FOR_PRICE = frozenset({Reason.MISSING_PRICE, Reason.STALE_PRICE})
+_WAITING_FOR_INSTRUMENT = frozenset({Reason.NOT_TRADABLE, Reason.BELOW_MINIMUM})
+_CONFIRMING = frozenset({Reason.CONFIRMING_TAKE_PROFIT, Reason.CONFIRMING_STOP_LOSS})
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """When to look again: at the first of these, and at every event about the strategy.
+
+    ``assets``/``bids``: reference prices. ``log_band``: h; 0 = at every quote of these assets, infinite = at none.
+    ``until``: market time, or None. ``waits_for_price``: an asset that must be quoted afresh, or "".
+    ``waits_for_instrument``: look again when the venue lists other trading rules.
+    """
+
+    assets: tuple[str, ...] = ()
+    bids: tuple[Decimal, ...] = ()
+    log_band: float = UNBOUNDED
+    until: datetime | None = None
+    waits_for_price: str = ""
+    waits_for_instrument: bool = False
+
+
+def certificate_after(decision: Decision, situation: Situation, market: Market) -> Certificate:
+    """The certificate that holds after ``decision``, which was made from this situation and market."""
+    if isinstance(decision, Plan):
+        return Certificate()  # the executor's word on it is an event
+    valuation = decision.figures.valuation
+    priced = [] if valuation is None else [line for line in valuation.lines if line.asset != market.quote]
+    band = 0.0 if isinstance(decision, ExitRequested) else _band_of(decision, situation, market)
+    hold = decision if isinstance(decision, Hold) else None
+    return Certificate(
+        assets=tuple(line.asset for line in priced),
+        bids=tuple(line.bid for line in priced),
+        log_band=band,
+        until=None if hold is None else hold.until,
+        waits_for_price=hold.asset if hold is not None and hold.reason in _WAITING_FOR_PRICE else "",
+        waits_for_instrument=hold is not None and hold.reason in _WAITING_FOR_INSTRUMENT,
+    )
+
+
+def _band_of(hold: Hold, situation: Situation, market: Market) -> float:
+    """h for a hold: the nearest of the rules that prices alone can make fire from here."""
+    valuation = hold.figures.valuation
+    if valuation is None:
+        return UNBOUNDED
+    if hold.reason in _CONFIRMING:
+        return 0.0
+    definition = situation.strategy.definition
+    band = UNBOUNDED
+    if situation.strategy.status is StrategyStatus.ACTIVE:
+        band = value_band(valuation, definition, hold.figures.contributed, market.quote)
+    if hold.reason is Reason.WITHIN_BAND and isinstance(definition.rule, ThresholdRule):
+        band = min(band, threshold_band(valuation, definition.rule.points))
+    if hold.reason is Reason.BELOW_MINIMUM:
+        band = min(band, order_band(valuation, market.instruments, market.quote))
+    return _with_margin(band)
+
+
+def threshold_band(valuation: Valuation, points: Decimal) -> float:
+    """h within which no asset gets ``points`` percentage points off its target; 0 when one is already. No margin."""
+    values = [float(line.value) for line in valuation.lines]
+    band = UNBOUNDED
+    for index, line in enumerate(valuation.lines):
+        rest = math.fsum(values[:index]) + math.fsum(values[index + 1 :])  # not V - v: that cancels when w is near 1
+        band = min(band, _side_bands(values[index], rest, line.target_pct, points))
+    return band
+
+
+def _side_bands(value: float, rest: float, target: Decimal, points: Decimal) -> float:
+    high, low = target + points, target - points
+    band = UNBOUNDED
+    if high <= HUNDRED and value > 0.0:
+        # At high = 100 only the loss of every other asset's value reaches it, which no finite move does.
+        reach = UNBOUNDED if high == HUNDRED and rest > 0.0 else _log_ratio(float(high) * rest, value, HUNDRED - high)
+        band = min(band, reach)
+    if low >= 0 and rest > 0.0:
+        reach = UNBOUNDED if low == 0 and value > 0.0 else _log_ratio(float(HUNDRED - low) * value, rest, low)
+        band = min(band, reach)
+    return band / 2
+
+
+def _log_ratio(numerator: float, factor: float, other: Decimal) -> float:
+    """ln(numerator / (factor x other)), at least 0: the move that is left, 0 when there is none."""
+    denominator = factor * float(other)
+    if numerator <= denominator or numerator <= 0.0:
+        return 0.0
+    return math.log(numerator) - math.log(denominator) if denominator > 0.0 else UNBOUNDED
+
+
+def value_band(valuation: Valuation, definition: StrategyDefinition, contributed: Decimal, quote: str) -> float:
+    """h within which the value reaches neither take-profit nor stop-loss. No margin."""
+    if contributed <= 0:
+        return UNBOUNDED
+    cash = sum((line.value for line in valuation.lines if line.asset == quote), Decimal(0))
+    at_risk = math.fsum(float(line.value) for line in valuation.lines if line.asset != quote)
+    if at_risk <= 0.0:
+        return UNBOUNDED
+    band = UNBOUNDED
+    if definition.take_profit_pct is not None:
+        level = float(contributed * (HUNDRED + definition.take_profit_pct) / HUNDRED - cash)
+        band = min(band, _positive_log(level / at_risk))
+    if definition.stop_loss_pct is not None:
+        level = float(contributed * (HUNDRED + definition.stop_loss_pct) / HUNDRED - cash)
+        band = min(band, _positive_log(at_risk / level) if level > 0.0 else UNBOUNDED)
+    return band
+
+
+def _positive_log(ratio: float) -> float:
+    return math.log(ratio) if ratio > 1.0 else 0.0
+
+
+def order_band(valuation: Valuation, instruments: Instruments, quote: str) -> float:
+    """h within which no order towards the targets reaches its minimum quantity and notional. No margin."""
+    values = [float(line.value) for line in valuation.lines]
+    band = UNBOUNDED
+    for index, line in enumerate(valuation.lines):
+        if line.asset == quote:
+            continue
+        instrument = instruments.get(line.asset)
+        if instrument is None:
+            return 0.0
+        rest = math.fsum(values[:index]) + math.fsum(values[index + 1 :])
+        band = min(band, _leg_band(line, values[index], rest, instrument))
+    return band
+
+
+def _leg_band(line: Valued, value: float, rest: float, instrument: Instrument) -> float:
+    """A leg needs both minima, so the further of the two bands; sale and purchase are two ways, so the nearer."""
+    target = float(line.target_pct / HUNDRED)
+    have, owed = (1.0 - target) * value, target * rest
+    least = float(instrument.min_notional)
+    step = instrument.lot_step
+    smallest = float(max(ceil_to_step(instrument.min_quantity, step), step) * line.bid)
+    # In terms of the asset's own price a minimum quantity is fixed while "owed" moves by e^(2h) at most.
+    sale = max(_reach(have, owed, least), _half_log(owed, have - smallest))
+    purchase = max(_reach(owed, have, least), _half_log(have + smallest, owed))
+    return min(sale, purchase)
+
+
+def _reach(grows: float, shrinks: float, least: float) -> float:
+    """The least h >= 0 with grows x e^h - shrinks x e^-h >= least."""
+    if grows <= 0.0:
+        return UNBOUNDED
+    factor = (least + math.sqrt(least * least + 4.0 * grows * shrinks)) / (2.0 * grows)
+    return _positive_log(factor)
+
+
+def _half_log(above: float, below: float) -> float:
+    """Half the log of above / below: infinite when ``below`` is not positive."""
+    return _positive_log(above / below) / 2 if below > 0.0 else UNBOUNDED
+
+
+def _with_margin(band: float) -> float:
+    return max(0.0, band * (1.0 - RELATIVE_MARGIN) - ABSOLUTE_MARGIN) if math.isfinite(band) else band
+
+
+def threshold_bands(values: Floats, targets_pct: Floats, points: Floats) -> Floats:
+    """``threshold_band`` for many strategies at once, margin included.
+
+    ``values`` and ``targets_pct``: shape (strategies, assets), 0 in unused columns; ``points``: shape (strategies,).
+    Returns h, shape (strategies,).
+    """
+    rest = np.zeros_like(values)
+    for column in range(values.shape[1]):
+        rest[:, column] = np.delete(values, column, axis=1).sum(axis=1)
+    high, low = targets_pct + points[:, None], targets_pct - points[:, None]
+    used = (values > 0.0) | (targets_pct > 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        up = np.log(high * rest) - np.log(values * (100.0 - high))
+        down = np.log(values * (100.0 - low)) - np.log(rest * low)
+    up = np.where(used & (high < 100.0) & (values > 0.0), np.maximum(up, 0.0), np.inf)
+    down = np.where(used & (low > 0.0) & (rest > 0.0), np.maximum(down, 0.0), np.inf)
+    empty_at_target = used & (low == 0.0) & (values == 0.0)
+    down[empty_at_target] = 0.0
+    alone = used & (high <= 100.0) & (rest == 0.0) & (values > 0.0)
+    up[alone] = 0.0
+    bands: Floats = np.minimum(up, down).min(axis=1) / 2
+    bands[:] = np.maximum(bands * (1.0 - RELATIVE_MARGIN) - ABSOLUTE_MARGIN, 0.0)
+    return bands
+
+
+def log_prices(certificate: Certificate) -> list[float]:
+    """The reference log prices, as the drift index wants them."""
+    return [math.log(float(bid)) for bid in certificate.bids]

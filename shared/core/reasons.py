@@ -1,0 +1,58 @@
+"""The closed list of reasons: every decision, to act or not to act, carries one of these codes.
+
+On the wire a code may name one asset after a colon: ``threshold_reached:BTC``, ``stale_price:ETH``.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a strategy did or did not trade."""
+
+    INITIAL_PURCHASE = "initial_purchase"
+    THRESHOLD_REACHED = "threshold_reached"
+    INTERVAL_DUE = "interval_due"
+    TAKE_PROFIT = "take_profit"
+    STOP_LOSS = "stop_loss"
+    STOPPED_BY_USER = "stopped_by_user"
+
+    WITHIN_BAND = "within_band"
+    INTERVAL_NOT_DUE = "interval_not_due"
+    COOLDOWN = "cooldown"
+    PLAN_OPEN = "plan_open"
+    FILLS_PENDING = "fills_pending"
+    BELOW_MINIMUM = "below_minimum"
+    STALE_PRICE = "stale_price"
+    MISSING_PRICE = "missing_price"
+    NOT_TRADABLE = "not_tradable"
+    AWAITING_FUNDS = "awaiting_funds"
+    AWAITING_ACTIVATION = "awaiting_activation"
+    AWAITING_RELEASE = "awaiting_release"
+    CONFIRMING_TAKE_PROFIT = "confirming_take_profit"
+    CONFIRMING_STOP_LOSS = "confirming_stop_loss"
+    SEALED = "sealed"
+    NOT_RUNNING = "not_running"
+
+
+ACTING = frozenset(
+    {
+        Reason.INITIAL_PURCHASE,
+        Reason.THRESHOLD_REACHED,
+        Reason.INTERVAL_DUE,
+        Reason.TAKE_PROFIT,
+        Reason.STOP_LOSS,
+        Reason.STOPPED_BY_USER,
+    }
+)
+"""The reasons that lead to a plan or an exit; all others explain why nothing was done."""
+
+
+def code_of(reason: Reason, asset: str = "") -> str:
+    """The code on the wire: the reason, with ``:<asset>`` when it is about one asset."""
+    return f"{reason.value}:{asset}" if asset else reason.value
+
+
+def reason_of(code: str) -> tuple[Reason, str]:
+    """Reason and asset ("" for none) of a code on the wire. Raises ValueError for a code that is not in the list."""
+    name, _, asset = code.partition(":")
+    return Reason(name), asset

@@ -1,0 +1,62 @@
+"""What a decision is made from: one strategy's situation, and the market at one moment."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.core.market import Instruments, Quotes
+from shared.core.position import PlanProgress, Position
+from shared.core.reasons import Reason
+from shared.core.strategy import StrategyDefinition, StrategyStatus
+
+INITIAL, REBALANCE, EXIT = "initial", "rebalance", "exit"
+"""The kinds of plans."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyView:
+    """A strategy as its registry last described it. ``active_since``: market time of the first purchase's end."""
+
+    strategy_id: str
+    version: int
+    status: StrategyStatus
+    definition: StrategyDefinition
+    active_since: datetime | None = None
+    exit_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that is known of one strategy; ``last_closed_kind`` is the kind of ``progress.last_closed_plan_id``."""
+
+    strategy: StrategyView
+    position: Position | None
+    progress: PlanProgress
+    last_closed_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One venue at market time ``now``. ``stale``: assets whose price must not be traded on."""
+
+    quotes: Quotes
+    instruments: Instruments
+    quote: str
+    now: datetime
+    stale: Set[str] = frozenset()
+
+    def can_trade(self, asset: str) -> bool:
+        """Whether the asset has an instrument that is not halted; the quote currency needs none."""
+        instrument = self.instruments.get(asset)
+        return asset == self.quote or (instrument is not None and instrument.tradable)
+
+
+@dataclass(frozen=True, slots=True)
+class ExitConfirmations:
+    """How many consecutive new quotes take-profit or stop-loss (``reason``) has held; ``NONE_YET`` when it does not."""
+
+    reason: Reason | None = None
+    count: int = 0
+
+
+NONE_YET = ExitConfirmations()
