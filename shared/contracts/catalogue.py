@@ -1,6 +1,6 @@
 """THE catalogue: every stream and durable consumer with every limit, on one screen. Declared nowhere else.
 
-Provisioning (``shared.messaging.provisioning``) makes the server equal to this page; services never declare anything.
+Provisioning (``python -m deploy.provision``) makes the server equal to this page; services never declare anything.
 Money streams refuse new messages when full (``discard_new``) rather than forget old ones.
 """
 
@@ -34,7 +34,8 @@ class ConsumerSpec:
     """One durable pull consumer, handled one message at a time, in order, by whichever instance fetches it.
 
     A failed message is retried after ``retry_after_s`` x 2^n, ``max_deliver`` times in all; then it goes to the dead
-    letters, never away.
+    letters, never away. ``max_ack_pending`` > 1 lets others pass while one waits for its retry. ``ack_wait_s``: how
+    long a message stays with an instance that has died.
     """
 
     stream: str
@@ -67,11 +68,13 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec("DEAD_LETTERS", (subjects.DEAD_LETTERS_ALL,), GIB),
 )  # fmt: skip
 
-EXECUTOR_PLANS = ConsumerSpec("PLANS", "order_executor-plans", (subjects.PLANS_ALL,))
-EXECUTOR_COMMANDS = ConsumerSpec("COMMANDS", "order_executor-commands", (subjects.EXECUTOR_COMMANDS_ALL,))
+EXECUTOR_PLANS = ConsumerSpec("PLANS", "order_executor-plans", (subjects.PLANS_ALL,), max_ack_pending=64)
+EXECUTOR_COMMANDS = ConsumerSpec(
+    "COMMANDS", "order_executor-commands", (subjects.EXECUTOR_COMMANDS_ALL,), max_ack_pending=64
+)
 LEDGER_FILLS = ConsumerSpec("ORDERS", "ledger-fills", (subjects.ORDERS_FILLED_ALL,), max_ack_pending=256)
 LEDGER_DEPOSITS = ConsumerSpec("DEPOSITS", "ledger-deposits", (subjects.DEPOSITS_ALL,))
-LEDGER_COMMANDS = ConsumerSpec("COMMANDS", "ledger-commands", (subjects.TRANSFER_COMMANDS_ALL,))
+LEDGER_COMMANDS = ConsumerSpec("COMMANDS", "ledger-commands", (subjects.TRANSFER_COMMANDS_ALL,), max_ack_pending=64)
 REGISTRY_PLAN_RESULTS = ConsumerSpec("PLAN_RESULTS", "strategy_registry-plan-results", (subjects.PLAN_RESULTS_ALL,))
 REGISTRY_TRANSFERS = ConsumerSpec("TRANSFERS", "strategy_registry-transfers", (subjects.TRANSFERS_ALL,))
 

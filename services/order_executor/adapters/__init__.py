@@ -1,0 +1,1 @@
+"""Adapters: the venue and Postgres."""

@@ -1,0 +1,289 @@
+"""Order intents and fills in Postgres: intents committed before anything is sent, every fill booked once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from services.order_executor.adapters.postgres_account import check_lease
+from services.order_executor.adapters.postgres_events import Announcement, add_events
+from services.order_executor.adapters.postgres_plans import StrategyRow, lock_strategies, tell_progress
+from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_from, sizing_json
+from services.order_executor.lease import Lease
+from services.order_executor.records import Evidence, OrderRecord, concluded
+from services.order_executor.steps import Send
+from shared.contracts import subjects
+from shared.contracts.orders import OrderChanged, OrderFilled
+from shared.core.errors import Stop
+from shared.core.money import ZERO
+from shared.venues.port import VenueTrade
+
+
+@dataclass(frozen=True, slots=True)
+class _NewFill:
+    """A trade not booked before, with its number."""
+
+    trade: VenueTrade
+    order: OrderRecord
+    number: int
+
+
+class OrderStore:
+    """Orders and fills of one venue account. Every method is one transaction."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", venue: str, lease: Lease) -> None:
+        self._pool = pool
+        self._venue = venue
+        self._lease = lease
+
+    async def commit_intents(self, send: Send) -> None:
+        """Commit a phase's intents and its sizing. Raises Stop, committing nothing, when the lease is lost."""
+        orders = send.orders
+        plan_id, strategy_id = orders[0].plan_id, orders[0].strategy_id
+        async with self._pool.acquire() as connection, connection.transaction():
+            await check_lease(connection, self._lease)
+            await lock_strategies(connection, [strategy_id])
+            is_open = await connection.fetchval(
+                "UPDATE executor.plans SET sizing = $2::jsonb WHERE plan_id = $1 AND outcome IS NULL RETURNING true",
+                plan_id,
+                sizing_json(send.sizing),
+            )
+            if not is_open:
+                raise Stop(f"plan {plan_id} is closed: somebody else works on it")
+            await connection.execute(
+                "INSERT INTO executor.orders (client_order_id, plan_id, strategy_id, account, epoch, round, asset, "
+                "quote, symbol, side, quantity, limit_price, send_deadline, state) "
+                "SELECT c, $2, $3, $4, $5, $6, a, $7, s, $8, q, p, $9, 'intended' "
+                "FROM unnest($1::text[], $10::text[], $11::text[], $12::numeric[], $13::numeric[]) t (c, a, s, q, p)",
+                [order.client_order_id for order in orders],
+                plan_id,
+                strategy_id,
+                self._lease.account,
+                self._lease.epoch,
+                orders[0].round,
+                orders[0].quote,
+                orders[0].side.value,
+                orders[0].send_deadline,
+                [order.asset for order in orders],
+                [order.symbol for order in orders],
+                [order.quantity for order in orders],
+                [order.limit_price for order in orders],
+            )
+            await add_events(connection, [self._changed(order) for order in orders])
+
+    async def book(self, evidences: Sequence[Evidence]) -> frozenset[str]:
+        """THE booking of everything learned of orders: new trades, then the states that follow. Returns the ids of the
+        trades given that are booked now (new or before). Evidence on orders that are not ours is left out.
+        """
+        if not evidences:
+            return frozenset()
+        by_order: dict[str, list[Evidence]] = {}
+        for evidence in evidences:
+            by_order.setdefault(evidence.client_order_id, []).append(evidence)
+        async with self._pool.acquire() as connection, connection.transaction():
+            strategies = await self._lock(connection, list(by_order))
+            orders, closed = await self._orders(connection, list(by_order))
+            fills, seen = await self._new_fills(connection, orders, by_order, strategies)
+            await self._insert_fills(connection, fills)
+            changed = _changes(orders, fills, by_order)
+            await self._update_orders(connection, changed)
+            await add_events(connection, [self._filled(fill) for fill in fills])
+            await add_events(connection, [self._changed(order) for order in changed])
+            await self._count(connection, strategies, fills, closed)
+        return seen
+
+    async def known_venue_orders(self, symbol: str, but: str) -> frozenset[str]:
+        """Venue order ids of a symbol that belong to other intents than ``but``, newest 1,000."""
+        rows = await self._pool.fetch(
+            "SELECT venue_order_id FROM executor.orders WHERE symbol = $1 AND venue_order_id <> '' "
+            "AND client_order_id <> $2 ORDER BY intended_at DESC LIMIT 1000",
+            symbol,
+            but,
+        )
+        return frozenset(row["venue_order_id"] for row in rows)
+
+    async def _lock(self, connection: Any, ids: list[str]) -> dict[str, StrategyRow]:
+        rows = await connection.fetch(
+            "SELECT DISTINCT strategy_id FROM executor.orders WHERE client_order_id = ANY($1::text[])", ids
+        )
+        return await lock_strategies(connection, [row["strategy_id"] for row in rows])
+
+    async def _orders(self, connection: Any, ids: list[str]) -> tuple[dict[str, OrderRecord], frozenset[str]]:
+        """The orders of this account (locked through their strategies), and the ids of their closed plans."""
+        columns = ", ".join(f"o.{name.strip()}" for name in ORDER_COLUMNS.split(","))
+        rows = await connection.fetch(
+            f"SELECT {columns}, p.outcome IS NOT NULL AS plan_closed FROM executor.orders o "  # noqa: S608
+            "JOIN executor.plans p USING (plan_id) WHERE o.client_order_id = ANY($1::text[]) AND o.account = $2",
+            ids,
+            self._lease.account,
+        )
+        closed = frozenset(row["plan_id"] for row in rows if row["plan_closed"])
+        return {row["client_order_id"]: order_from(row) for row in rows}, closed
+
+    async def _new_fills(
+        self,
+        connection: Any,
+        orders: Mapping[str, OrderRecord],
+        by_order: Mapping[str, list[Evidence]],
+        strategies: Mapping[str, StrategyRow],
+    ) -> tuple[list[_NewFill], frozenset[str]]:
+        trades = {
+            trade.trade_id: (trade, orders[name])
+            for name, evidences in by_order.items()
+            if name in orders
+            for evidence in evidences
+            if evidence.order is not None
+            for trade in evidence.order.trades
+        }
+        if not trades:
+            return [], frozenset()
+        rows = await connection.fetch(
+            "SELECT trade_id, client_order_id FROM executor.fills WHERE venue = $1 AND trade_id = ANY($2::text[])",
+            self._venue,
+            list(trades),
+        )
+        booked = {row["trade_id"]: row["client_order_id"] for row in rows}
+        for trade_id, owner in booked.items():
+            if owner != trades[trade_id][1].client_order_id:
+                raise Stop(
+                    f"trade {trade_id} is claimed by the orders {owner} and {trades[trade_id][1].client_order_id}"
+                )
+        fresh = sorted((pair for name, pair in trades.items() if name not in booked), key=lambda pair: pair[0].at)
+        numbers = {name: row.fills_total for name, row in strategies.items()}
+        fills = []
+        for trade, order in fresh:
+            numbers[order.strategy_id] += 1
+            fills.append(_NewFill(trade, order, numbers[order.strategy_id]))
+        return fills, frozenset(trades)
+
+    async def _insert_fills(self, connection: Any, fills: Sequence[_NewFill]) -> None:
+        if not fills:
+            return
+        now = datetime.now(UTC)
+        rows = [
+            (
+                self._venue,
+                fill.trade.trade_id,
+                fill.order.client_order_id,
+                fill.order.plan_id,
+                fill.order.strategy_id,
+                fill.number,
+                fill.trade.quantity,
+                fill.trade.price,
+                fill.trade.quote_quantity,
+                fill.trade.fee,
+                fill.trade.fee_asset,
+                fill.trade.at,
+                now,
+            )
+            for fill in fills
+        ]
+        await connection.executemany(
+            "INSERT INTO executor.fills (venue, trade_id, client_order_id, plan_id, strategy_id, fill_number, "
+            "quantity, price, quote_quantity, fee, fee_asset, market_time, received_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            rows,
+        )
+
+    async def _update_orders(self, connection: Any, orders: Sequence[OrderRecord]) -> None:
+        if not orders:
+            return
+        await connection.execute(
+            "UPDATE executor.orders o SET state = t.s, version = t.v, venue_order_id = t.i, filled_quantity = t.f, "
+            "detail = t.d, was_unknown = o.was_unknown OR t.s = 'unknown', changed_at = now() "
+            "FROM unnest($1::text[], $2::text[], $3::integer[], $4::text[], $5::numeric[], $6::text[]) "
+            "AS t (c, s, v, i, f, d) WHERE o.client_order_id = t.c",
+            [order.client_order_id for order in orders],
+            [order.state.value for order in orders],
+            [order.version for order in orders],
+            [order.venue_order_id for order in orders],
+            [order.filled_quantity for order in orders],
+            [order.detail for order in orders],
+        )
+
+    async def _count(
+        self,
+        connection: Any,
+        strategies: Mapping[str, StrategyRow],
+        fills: Sequence[_NewFill],
+        closed_plans: frozenset[str],
+    ) -> None:
+        """Raise the strategies' fill counts; a fill of a closed plan is told at once (else the close tells)."""
+        totals = {fill.order.strategy_id: fill.number for fill in fills}
+        late = {fill.order.strategy_id for fill in fills if fill.order.plan_id in closed_plans}
+        for strategy_id, total in totals.items():
+            if strategy_id not in late:
+                await connection.execute(
+                    "UPDATE executor.strategies SET fills_total = $2 WHERE strategy_id = $1", strategy_id, total
+                )
+                continue
+            open_plan_id = await connection.fetchval(
+                "SELECT plan_id FROM executor.plans WHERE strategy_id = $1 AND outcome IS NULL", strategy_id
+            )
+            row = replace(strategies[strategy_id], fills_total=total)
+            await tell_progress(connection, row, "late_fill", open_plan_id, fills[-1].trade.trade_id)
+
+    def _changed(self, order: OrderRecord) -> Announcement:
+        message = OrderChanged(
+            client_order_id=order.client_order_id,
+            plan_id=order.plan_id,
+            strategy_id=order.strategy_id,
+            venue=self._venue,
+            symbol=order.symbol,
+            side=order.side.value,
+            quantity=order.quantity,
+            limit_price=order.limit_price,
+            state=order.state.value,
+            filled_quantity=order.filled_quantity,
+            venue_order_id=order.venue_order_id,
+            detail=order.detail,
+        )
+        name = f"order.{order.client_order_id}.{order.version}"
+        return Announcement(
+            subjects.orders_changed(order.strategy_id), message, name, order.plan_id, order.client_order_id
+        )
+
+    def _filled(self, fill: _NewFill) -> Announcement:
+        trade, order = fill.trade, fill.order
+        message = OrderFilled(
+            trade_id=trade.trade_id,
+            fill_number=fill.number,
+            client_order_id=order.client_order_id,
+            plan_id=order.plan_id,
+            strategy_id=order.strategy_id,
+            venue=self._venue,
+            symbol=order.symbol,
+            base=order.asset,
+            quote=order.quote,
+            side=order.side.value,
+            quantity=trade.quantity,
+            price=trade.price,
+            quote_quantity=trade.quote_quantity,
+            fee=trade.fee,
+            fee_asset=trade.fee_asset,
+            market_time=trade.at,
+            received_at=datetime.now(UTC),
+        )
+        name = f"fill.{self._venue}.{trade.trade_id}"
+        return Announcement(
+            subjects.orders_filled(order.strategy_id), message, name, order.plan_id, order.client_order_id
+        )
+
+
+def _changes(
+    orders: Mapping[str, OrderRecord], fills: Sequence[_NewFill], by_order: Mapping[str, list[Evidence]]
+) -> list[OrderRecord]:
+    """The orders that are different now, each with its next version."""
+    added: dict[str, Decimal] = {}
+    for fill in fills:
+        name = fill.order.client_order_id
+        added[name] = added.get(name, ZERO) + fill.trade.quantity
+    changed = []
+    for name, order in orders.items():
+        after = concluded(order, order.filled_quantity + added.get(name, ZERO), by_order[name])
+        if after != order:
+            changed.append(replace(after, version=order.version + 1))
+    return changed

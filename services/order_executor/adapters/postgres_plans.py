@@ -1,0 +1,238 @@
+"""Plans in Postgres: accepted once, at most one open per strategy, closed once; strategies sealed."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from services.order_executor.adapters.postgres_events import Announcement, add_events
+from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, fill_from, order_from, sizing_from
+from services.order_executor.records import PlanRecord
+from services.order_executor.steps import Close
+from shared.contracts import subjects
+from shared.contracts.plans import PlanClosedSummary, PlanProgressed, RebalancePlanned
+from shared.contracts.wire import Meta
+from shared.core.position import PlanOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRow:
+    """Where a strategy's plans stand, as locked."""
+
+    strategy_id: str
+    venue: str
+    sequence: int
+    fills_total: int
+    last_closed_plan_id: str
+    last_closed: PlanClosedSummary | None
+    seal_requested: bool
+    sealed: bool
+
+
+async def lock_strategies(connection: Any, strategy_ids: list[str]) -> dict[str, StrategyRow]:
+    """Lock the rows, in the order of their ids, until the transaction ends."""
+    rows = await connection.fetch(
+        "SELECT strategy_id, venue, sequence, fills_total, last_closed_plan_id, last_closed, seal_requested, sealed "
+        "FROM executor.strategies WHERE strategy_id = ANY($1::text[]) ORDER BY strategy_id FOR UPDATE",
+        strategy_ids,
+    )
+    return {row["strategy_id"]: _strategy_from(row) for row in rows}
+
+
+def _strategy_from(row: asyncpg.Record) -> StrategyRow:
+    values = dict(row)
+    summary = values.pop("last_closed")
+    return StrategyRow(**values, last_closed=PlanClosedSummary.model_validate_json(summary) if summary else None)
+
+
+async def tell_progress(
+    connection: Any, strategy: StrategyRow, change: str, open_plan_id: str | None, causation_id: str
+) -> StrategyRow:
+    """Save the strategy's row with its next sequence and publish it as PlanProgressed; returns the row as saved."""
+    saved = replace(strategy, sequence=strategy.sequence + 1)
+    summary = saved.last_closed.model_dump_json() if saved.last_closed is not None else None
+    await connection.execute(
+        "UPDATE executor.strategies SET sequence = $2, fills_total = $3, last_closed_plan_id = $4, "
+        "last_closed = $5::jsonb, seal_requested = $6, sealed = $7 WHERE strategy_id = $1",
+        saved.strategy_id,
+        saved.sequence,
+        saved.fills_total,
+        saved.last_closed_plan_id,
+        summary,
+        saved.seal_requested,
+        saved.sealed,
+    )
+    message = PlanProgressed(
+        strategy_id=saved.strategy_id,
+        venue=saved.venue,
+        sequence=saved.sequence,
+        change=change,
+        open_plan_id=open_plan_id,
+        last_closed=saved.last_closed,
+        fills_total=saved.fills_total,
+        sealed=saved.sealed,
+    )
+    subject = subjects.plan_results(saved.strategy_id)
+    correlation_id = open_plan_id or saved.last_closed_plan_id or saved.strategy_id
+    message_id = f"plan-progress.{saved.strategy_id}.{saved.sequence}"
+    await add_events(connection, [Announcement(subject, message, message_id, correlation_id, causation_id)])
+    return saved
+
+
+class PlanStore:
+    """Plans of the executor's schema. Every method is one transaction."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime) -> str:
+        """Insert the plan, or say why not: "accepted", "expired" (inserted closed), or the reason it is dropped:
+        "duplicate_open", "duplicate_closed", "sealed", "stale", "busy". Only "accepted" and "expired" publish.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO executor.strategies (strategy_id, venue) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                plan.strategy_id,
+                plan.venue,
+            )
+            strategy = (await lock_strategies(connection, [plan.strategy_id]))[plan.strategy_id]
+            reason = await self._why_not(connection, plan, strategy)
+            if reason is not None:
+                return reason
+            expired = now >= plan.expires_at
+            await connection.execute(
+                "INSERT INTO executor.plans (plan_id, strategy_id, position_version, previous_plan_id, body, "
+                "message_id, outcome, closed_at) VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)",
+                plan.plan_id,
+                plan.strategy_id,
+                plan.position_version,
+                plan.previous_plan_id,
+                plan.model_dump_json(),
+                meta.message_id,
+                PlanOutcome.EXPIRED.value if expired else None,
+                now if expired else None,
+            )
+            if expired:
+                summary = _summary(plan, Close(PlanOutcome.EXPIRED, "expired_on_arrival", None), now, plan.market_time)
+                strategy = replace(strategy, last_closed=summary, last_closed_plan_id=plan.plan_id)
+            change, open_id = ("closed", None) if expired else ("accepted", plan.plan_id)
+            await tell_progress(connection, strategy, change, open_id, meta.message_id)
+            return "expired" if expired else "accepted"
+
+    async def _why_not(self, connection: Any, plan: RebalancePlanned, strategy: StrategyRow) -> str | None:
+        row = await connection.fetchrow(
+            "SELECT (SELECT outcome IS NULL FROM executor.plans WHERE plan_id = $1) AS mine, "
+            "EXISTS (SELECT FROM executor.plans WHERE strategy_id = $2 AND outcome IS NULL) AS busy, "
+            "EXISTS (SELECT FROM executor.plans WHERE strategy_id = $2 AND position_version = $3 "
+            "AND previous_plan_id = $4) AS taken",
+            plan.plan_id,
+            plan.strategy_id,
+            plan.position_version,
+            plan.previous_plan_id,
+        )
+        if row["mine"] is not None:
+            return "duplicate_open" if row["mine"] else "duplicate_closed"
+        if strategy.seal_requested:
+            return "sealed"
+        stale = (
+            plan.previous_plan_id != strategy.last_closed_plan_id
+            or plan.fills_seen != strategy.fills_total
+            or plan.venue != strategy.venue
+        )
+        if stale or row["taken"]:
+            return "stale"
+        return "busy" if row["busy"] else None
+
+    async def open_plan_ids(self) -> list[str]:
+        """Every open plan, oldest first: what a start-up takes up again."""
+        rows = await self._pool.fetch("SELECT plan_id FROM executor.plans WHERE outcome IS NULL ORDER BY accepted_at")
+        return [row["plan_id"] for row in rows]
+
+    async def load(self, plan_id: str) -> PlanRecord:
+        """The plan with its orders (by round) and fills (as booked)."""
+        async with self._pool.acquire() as connection:
+            plan = await connection.fetchrow(
+                "SELECT body, sizing, outcome FROM executor.plans WHERE plan_id = $1", plan_id
+            )
+            orders = await connection.fetch(
+                f"SELECT {ORDER_COLUMNS} FROM executor.orders WHERE plan_id = $1 ORDER BY round, symbol",  # noqa: S608
+                plan_id,
+            )
+            fills = await connection.fetch(
+                "SELECT f.trade_id, f.client_order_id, o.asset, o.quote, o.side, f.quantity, f.quote_quantity, f.fee, "
+                "f.fee_asset, f.market_time FROM executor.fills f JOIN executor.orders o USING (client_order_id) "
+                "WHERE f.plan_id = $1 ORDER BY f.fill_number",
+                plan_id,
+            )
+        return PlanRecord(
+            plan=RebalancePlanned.model_validate_json(plan["body"]),
+            is_open=plan["outcome"] is None,
+            orders=tuple(order_from(row) for row in orders),
+            fills=tuple(fill_from(row) for row in fills),
+            sizing=sizing_from(plan["sizing"]),
+        )
+
+    async def close(self, record: PlanRecord, close: Close, market_time: datetime) -> bool:
+        """Close the plan and publish it, and the seal if one waits. False when it was closed already, or when a fill
+        was booked since ``record`` was loaded: look again.
+        """
+        plan, now = record.plan, datetime.now(UTC)
+        async with self._pool.acquire() as connection, connection.transaction():
+            strategy = (await lock_strategies(connection, [plan.strategy_id]))[plan.strategy_id]
+            closed = await connection.fetchval(
+                "UPDATE executor.plans p SET outcome = $2, detail = $3, closed_at = $4 WHERE plan_id = $1 "
+                "AND outcome IS NULL AND (SELECT count(*) FROM executor.fills f WHERE f.plan_id = p.plan_id) = $5 "
+                "RETURNING true",
+                plan.plan_id,
+                close.outcome.value,
+                close.detail,
+                now,
+                len(record.fills),
+            )
+            if not closed:
+                return False
+            summary = _summary(plan, close, now, max(market_time, record.market_time))
+            summary = summary.model_copy(update={"orders": len(record.orders), "fills": len(record.fills)})
+            strategy = replace(strategy, last_closed=summary, last_closed_plan_id=plan.plan_id)
+            strategy = await tell_progress(connection, strategy, "closed", None, plan.plan_id)
+            if strategy.seal_requested and not strategy.sealed:
+                await tell_progress(connection, replace(strategy, sealed=True), "sealed", None, plan.plan_id)
+        return True
+
+    async def seal(self, strategy_id: str, venue: str, message_id: str) -> None:
+        """Take no more plans; sealed at once when none is open, else with the end of the open one."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO executor.strategies (strategy_id, venue) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                strategy_id,
+                venue,
+            )
+            strategy = (await lock_strategies(connection, [strategy_id]))[strategy_id]
+            if strategy.seal_requested:
+                return
+            is_open = await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM executor.plans WHERE strategy_id = $1 AND outcome IS NULL)", strategy_id
+            )
+            if is_open:
+                await connection.execute(
+                    "UPDATE executor.strategies SET seal_requested = true WHERE strategy_id = $1", strategy_id
+                )
+                return
+            sealed = replace(strategy, seal_requested=True, sealed=True)
+            await tell_progress(connection, sealed, "sealed", None, message_id)
+
+
+def _summary(plan: RebalancePlanned, close: Close, now: datetime, market_time: datetime) -> PlanClosedSummary:
+    return PlanClosedSummary(
+        plan_id=plan.plan_id,
+        kind=plan.kind,
+        reason=plan.reason,
+        outcome=close.outcome,
+        detail=close.detail,
+        closed_at=now,
+        market_time=market_time,
+        orders=0,
+        fills=0,
+        worst_drift_pct=close.worst_drift_pct,
+    )

@@ -1,0 +1,45 @@
+"""Rows of the schema `executor` as records, and back."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from services.order_executor.records import CycleSizing, FillRecord, OrderRecord
+from shared.core.matching import Side
+from shared.core.money import plain
+from shared.core.orders import OrderState
+
+ORDER_COLUMNS = (
+    "client_order_id, plan_id, strategy_id, epoch, round, asset, quote, symbol, side, quantity, limit_price, "
+    "send_deadline, state, version, venue_order_id, filled_quantity, detail"
+)
+
+
+def order_from(row: asyncpg.Record) -> OrderRecord:
+    """The order of a row with ``ORDER_COLUMNS``."""
+    values: dict[str, Any] = {name.strip(): row[name.strip()] for name in ORDER_COLUMNS.split(",")}
+    values["side"] = Side(values["side"])
+    values["state"] = OrderState(values["state"])
+    return OrderRecord(**values)
+
+
+def fill_from(row: asyncpg.Record) -> FillRecord:
+    """The fill of a row with the fields of ``FillRecord``."""
+    values = dict(row)
+    values["side"] = Side(values["side"])
+    return FillRecord(**values)
+
+
+def sizing_from(text: str | None) -> CycleSizing | None:
+    """The sizing kept with a plan."""
+    if text is None:
+        return None
+    body = json.loads(text)
+    return CycleSizing(body["cycle"], {asset: Decimal(price) for asset, price in body["prices"].items()})
+
+
+def sizing_json(sizing: CycleSizing) -> str:
+    """The JSON kept with a plan."""
+    return json.dumps({"cycle": sizing.cycle, "prices": {a: plain(price) for a, price in sizing.prices.items()}})

@@ -1,0 +1,160 @@
+"""Composition root of the executor."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from services.order_executor import lease as leases
+from services.order_executor.account_watch import DepositWatch, UserStreamWatch, open_account
+from services.order_executor.adapters.ccxt_venue import CcxtVenue, VenueAccess
+from services.order_executor.adapters.postgres_account import AccountStore
+from services.order_executor.adapters.postgres_orders import OrderStore
+from services.order_executor.adapters.postgres_plans import PlanStore
+from services.order_executor.handlers import Handlers
+from services.order_executor.listing import InstrumentListing
+from services.order_executor.market_view import MarketView
+from services.order_executor.runner import Limits, PlanRunners, Tools
+from services.order_executor.settings import Settings
+from shared.contracts import subjects
+from shared.contracts.catalogue import EXECUTOR_COMMANDS, EXECUTOR_PLANS
+from shared.contracts.plans import RebalancePlanned, SealStrategy
+from shared.core.errors import RetryLater, Stop
+from shared.messaging.broker import make_broker
+from shared.messaging.consuming import consume
+from shared.messaging.database_postgres import create_pool
+from shared.messaging.ending import EXIT_STOP
+from shared.messaging.following import Follower, listen
+from shared.messaging.health import Health
+from shared.messaging.outbox_postgres import OutboxRelay
+from shared.messaging.publishing import Publisher
+from shared.venues.dialects import capabilities_of
+from shared.venues.port import Venue
+
+NAME = "order_executor"
+FINISH_S = 5.0
+
+
+def ccxt_venue(settings: Settings) -> Venue:
+    """The venue the settings name. Raises Refused for an unknown dialect."""
+    access = VenueAccess(
+        name=settings.venue_name,
+        quote=settings.venue_quote,
+        rest_url=settings.venue_rest_url,
+        ws_api_url=settings.venue_ws_api_url,
+        api_key=settings.venue_api_key.get_secret_value(),
+        api_secret=settings.venue_api_secret.get_secret_value(),
+        timeout_ms=settings.request_timeout_ms,
+        rate_limit=settings.venue_rate_limit,
+    )
+    return CcxtVenue(access, capabilities_of(settings.venue_dialect))
+
+
+class Executor:
+    """The running service; see ``shared.messaging.runtime.App``."""
+
+    name = NAME
+
+    def __init__(self, settings: Settings, venue: Venue) -> None:
+        self._settings = settings
+        self._venue = venue
+        self._market = MarketView(settings.quotes_max_age_s)
+        self._listing = InstrumentListing(venue, self._market, settings.venue_name, settings.venue_quote)
+        self._broker = make_broker(
+            settings.nats_url, f"{NAME}-{settings.instance}", user=settings.nats_user, password=settings.nats_password
+        )
+        self.health = Health(self._broker)
+        self._background: list[Coroutine[Any, Any, Any]] = []
+        self._ending: list[Callable[[], Coroutine[Any, Any, Any]]] = []
+
+    async def start(self) -> None:
+        """Become the account's writer, catch up with the venue, then take up open plans and take new ones."""
+        settings = self._settings
+        pool = await create_pool(settings.postgres_dsn, NAME, wait_s=60.0)
+        self._ending.append(pool.close)
+        accounts = AccountStore(pool, settings.account, settings.venue_name)
+        holder = f"{settings.instance}.{os.getpid()}.{secrets.token_hex(4)}"
+        lease = await leases.acquire(accounts, holder, settings.lease_s)
+        self._ending.append(lambda: accounts.release(lease))
+        self.health.add("lease", lease.trouble)
+        keeping = asyncio.create_task(leases.keep(accounts, lease), name="lease")
+        self._ending.append(lambda: _cancelled(keeping))
+        await self._until_answered(keeping, self._listing.read)
+        await self._until_answered(keeping, lambda: open_account(self._venue, accounts, lease))
+
+        relay = OutboxRelay(pool, "executor", self._broker)
+        plans, orders = PlanStore(pool), OrderStore(pool, settings.venue_name, lease)
+        tools = Tools(self._venue, plans, orders, self._market, lease, relay.wake)
+        runners = PlanRunners(tools, self._limits(), self._stop)
+        self._ending.append(lambda: runners.end(FINISH_S))
+        handlers = Handlers(settings.venue_name, plans, runners, relay.wake)
+        consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan})
+        consume(self._broker, EXECUTOR_COMMANDS, {SealStrategy: handlers.on_seal})
+        await self._broker.start()
+        self._ending.append(self._broker.stop)
+        await listen(self._broker, subjects.prices(settings.venue_name), self._market.on_frame).start()
+        await runners.resume()
+
+        subject = subjects.price_snapshots(settings.venue_name)
+        deposits = DepositWatch(self._venue, accounts, lease, settings.venue_deposits_poll_s, relay.wake)
+        users = UserStreamWatch(self._venue, orders, deposits.look_now, relay.wake)
+        publisher = Publisher(self._broker, NAME)
+        self._background = [
+            _joined(keeping),
+            relay.run(),
+            Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run(),
+            self._listing.run(publisher, lease.epoch, settings.venue_instruments_refresh_s),
+            deposits.run(),
+        ]
+        if self._venue.capabilities.has_user_stream:
+            self._background.append(users.run())
+
+    async def stop(self) -> None:
+        """Take no more plans, finish the phases under way, give the account back."""
+        for end in reversed(self._ending):
+            await end()
+        await self._venue.close()
+
+    def background(self) -> Sequence[Coroutine[Any, Any, Any]]:
+        """The lease, the outbox, prices, instruments, deposits and the user stream."""
+        return self._background
+
+    def _limits(self) -> Limits:
+        settings = self._settings
+        return Limits(
+            slippage_bps=Decimal(settings.slippage_bps),
+            send_within=timedelta(milliseconds=settings.send_deadline_ms),
+            quotes_wait_s=settings.quotes_wait_s,
+            concurrent_plans=settings.concurrent_plans,
+        )
+
+    def _stop(self, stop: Stop) -> None:
+        self._broker.end(EXIT_STOP, str(stop))
+
+    async def _until_answered(self, keeping: "asyncio.Task[None]", ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Ask the venue until it answers, while the lease is kept."""
+        while True:
+            if keeping.done():
+                keeping.result()
+            try:
+                await ask()
+                return
+            except RetryLater as later:
+                await asyncio.sleep(min(max(later.after_s, 0.1), 5.0))
+
+
+async def _joined(task: "asyncio.Task[None]") -> None:
+    await task
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def build_app(settings: Settings) -> Executor:
+    """The executor for these settings; connects nothing yet."""
+    return Executor(settings, ccxt_venue(settings))

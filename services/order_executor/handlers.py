@@ -1,0 +1,46 @@
+"""Message handlers: check, store, start the work."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from services.order_executor.adapters.postgres_plans import PlanStore
+from services.order_executor.runner import PlanRunners
+from shared.contracts.plans import RebalancePlanned, SealStrategy
+from shared.contracts.wire import Meta
+from shared.core.errors import RetryLater
+from shared.messaging.database_postgres import UNAVAILABLE
+
+log = logging.getLogger(__name__)
+
+
+class Handlers:
+    """Handlers for one venue account."""
+
+    def __init__(self, venue: str, plans: PlanStore, runners: PlanRunners, wake: Callable[[], None]) -> None:
+        self._venue = venue
+        self._plans = plans
+        self._runners = runners
+        self._wake = wake
+
+    async def on_plan(self, plan: RebalancePlanned, meta: Meta) -> None:
+        """Accept the plan and start on it, or drop it: whoever decided it will look again. Raises RetryLater."""
+        if plan.venue != self._venue:
+            log.error("plan %s is for the venue %s: dropped", plan.plan_id, plan.venue)
+            return
+        try:
+            outcome = await self._plans.accept(plan, meta, datetime.now(UTC))
+        except UNAVAILABLE as error:
+            raise RetryLater(f"the database does not answer: {error!r}") from error
+        log.info("plan %s (%s) of %s: %s", plan.plan_id, plan.reason, plan.strategy_id, outcome)
+        self._wake()
+        if outcome in {"accepted", "duplicate_open"}:
+            self._runners.ensure(plan.plan_id)
+
+    async def on_seal(self, command: SealStrategy, meta: Meta) -> None:
+        """Seal the strategy, now or with the end of its open plan. Raises RetryLater."""
+        try:
+            await self._plans.seal(command.strategy_id, command.venue, meta.message_id)
+        except UNAVAILABLE as error:
+            raise RetryLater(f"the database does not answer: {error!r}") from error
+        self._wake()

@@ -1,0 +1,80 @@
+"""Reads the venue's instruments and publishes them when they change."""
+
+import asyncio
+import logging
+
+from services.order_executor.market_view import MarketView
+from shared.contracts import subjects
+from shared.contracts.prices import InstrumentListed, InstrumentsListed
+from shared.core.errors import RetryLater
+from shared.core.market import Instrument
+from shared.messaging.publishing import Publisher
+from shared.venues.port import Venue
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.5
+
+
+class InstrumentListing:
+    """One venue's instruments, as last read."""
+
+    def __init__(self, venue: Venue, market: MarketView, name: str, quote: str) -> None:
+        self._venue = venue
+        self._market = market
+        self._name = name
+        self._quote = quote
+        self._newest: tuple[Instrument, ...] = ()
+        self._published: tuple[Instrument, ...] = ()
+        self._publications = 0
+
+    async def read(self) -> None:
+        """Read them once, as soon as the venue answers."""
+        while True:
+            try:
+                self._newest = await self._venue.fetch_instruments()
+                self._market.set_instruments(self._newest)
+                return
+            except (RetryLater, ValueError) as error:
+                log.info("instruments cannot be read now: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def publish(self, publisher: Publisher, epoch: int) -> None:
+        """Publish what was read last, if it differs from what was published. Raises RetryLater."""
+        if self._newest == self._published:
+            return
+        self._publications += 1
+        name = f"instruments.{self._name}.{epoch}.{self._publications}"
+        await publisher.publish(subjects.instruments(self._name), self._message(), message_id=name, correlation_id=name)
+        self._published = self._newest
+
+    async def run(self, publisher: Publisher, epoch: int, refresh_s: float) -> None:
+        """Read and publish again every ``refresh_s``, for ever."""
+        while True:
+            try:
+                await self.publish(publisher, epoch)
+            except RetryLater as later:
+                log.warning("instruments are not published yet: %s", later)
+            await asyncio.sleep(refresh_s)
+            await self.read()
+
+    def _message(self) -> InstrumentsListed:
+        return InstrumentsListed(
+            venue=self._name,
+            quote=self._quote,
+            instruments=tuple(
+                InstrumentListed(
+                    symbol=instrument.symbol,
+                    base=instrument.base,
+                    quote=instrument.quote,
+                    lot_step=instrument.lot_step,
+                    min_quantity=instrument.min_quantity,
+                    max_quantity=instrument.max_quantity,
+                    tick_size=instrument.tick_size,
+                    min_notional=instrument.min_notional,
+                    taker_fee=instrument.taker_fee,
+                    tradable=instrument.tradable,
+                )
+                for instrument in self._newest
+            ),
+        )

@@ -1,0 +1,137 @@
+"""What the executor keeps of plans, orders and fills, and what may be concluded from it. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from shared.contracts.plans import RebalancePlanned
+from shared.core.matching import Side
+from shared.core.money import ZERO, exact
+from shared.core.orders import UNSETTLED, OrderState, may_become, reported_state, state_after_fill
+from shared.venues.port import OrderRequest, VenueOrder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """An order intent and what is known of it. ``send_deadline`` and ``intended_at`` are wall clock."""
+
+    client_order_id: str
+    plan_id: str
+    strategy_id: str
+    epoch: int
+    round: int
+    asset: str
+    quote: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal
+    send_deadline: datetime
+    state: OrderState = OrderState.INTENDED
+    version: int = 1
+    venue_order_id: str = ""
+    filled_quantity: Decimal = ZERO
+    detail: str = ""
+
+    def request(self) -> OrderRequest:
+        """The order as it is sent."""
+        return OrderRequest(self.client_order_id, self.symbol, self.side, self.quantity, self.limit_price)
+
+
+@dataclass(frozen=True, slots=True)
+class FillRecord:
+    """A booked trade of a plan."""
+
+    trade_id: str
+    client_order_id: str
+    asset: str
+    quote: str
+    side: Side
+    quantity: Decimal
+    quote_quantity: Decimal
+    fee: Decimal
+    fee_asset: str
+    market_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CycleSizing:
+    """The prices that a plan is measured by, and the cycle (sells, then buys) it has come to."""
+
+    cycle: int
+    prices: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """An accepted plan with everything done for it so far. ``is_open`` False: nothing more will be done."""
+
+    plan: RebalancePlanned
+    is_open: bool
+    orders: tuple[OrderRecord, ...] = ()
+    fills: tuple[FillRecord, ...] = ()
+    sizing: CycleSizing | None = None
+
+    @property
+    def unsettled(self) -> tuple[OrderRecord, ...]:
+        """Orders that may still move money."""
+        return tuple(order for order in self.orders if order.state in UNSETTLED)
+
+    @property
+    def last_round(self) -> int:
+        """Number of the last phase whose intents were committed; -1 when there was none."""
+        return max((order.round for order in self.orders), default=-1)
+
+    @property
+    def market_time(self) -> datetime:
+        """Market time of the plan or of its newest fill."""
+        return max((self.plan.market_time, *(fill.market_time for fill in self.fills)))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Something learned of an order: the venue's word, or the executor's own conclusion (``state``) with a detail."""
+
+    client_order_id: str
+    order: VenueOrder | None = None
+    state: OrderState | None = None
+    detail: str = ""
+
+
+@exact
+def holdings_of(record: PlanRecord) -> dict[str, Decimal]:
+    """The strategy's holdings now: as the plan saw them, changed by the plan's own fills.
+
+    buy: asset +q, quote -quote_quantity; sell: the reverse; the fee is taken from its own asset.
+    """
+    held = {line.asset: line.quantity for line in record.plan.lines}
+    for fill in record.fills:
+        sign = 1 if fill.side is Side.BUY else -1
+        held[fill.asset] = held.get(fill.asset, ZERO) + sign * fill.quantity
+        held[fill.quote] = held.get(fill.quote, ZERO) - sign * fill.quote_quantity
+        if fill.fee:
+            held[fill.fee_asset] = held.get(fill.fee_asset, ZERO) - fill.fee
+    return held
+
+
+def targets_of(plan: RebalancePlanned) -> dict[str, Decimal]:
+    """Target weight in percent by asset, zero targets left out."""
+    return {line.asset: line.target_weight_pct for line in plan.lines if line.target_weight_pct > 0}
+
+
+def concluded(order: OrderRecord, booked_quantity: Decimal, evidences: Iterable[Evidence]) -> OrderRecord:
+    """The order after ``evidences``, its fills already booked up to ``booked_quantity``. Steps not in the table of
+    ``shared.core.orders`` are late or lagging words and change nothing but what was booked.
+    """
+    now = replace(order, filled_quantity=booked_quantity)
+    for evidence in evidences:
+        to, detail = evidence.state, evidence.detail
+        if evidence.order is not None:
+            to = reported_state(order.quantity, booked_quantity, evidence.order.report)
+            if evidence.order.venue_order_id:
+                now = replace(now, venue_order_id=evidence.order.venue_order_id)
+        if to is not None and to is not now.state and may_become(now.state, to):
+            now = replace(now, state=to, detail=detail or now.detail)
+    settled = state_after_fill(now.state, order.quantity, booked_quantity)
+    return now if settled is now.state else replace(now, state=settled)

@@ -1,0 +1,195 @@
+"""Works on open plans, each in a task of its own, from nothing but their state in Postgres: start-up is recovery."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from services.order_executor.adapters.postgres_orders import OrderStore
+from services.order_executor.adapters.postgres_plans import PlanStore
+from services.order_executor.lease import Lease
+from services.order_executor.market_view import MarketView
+from services.order_executor.records import Evidence, OrderRecord, PlanRecord
+from services.order_executor.resolver import Resolver
+from services.order_executor.steps import Close, Market, Send, Terms, next_step, with_stale_named
+from shared.core.errors import RetryLater, Stop
+from shared.core.money import ZERO
+from shared.core.orders import OrderState
+from shared.venues.port import NotSent, OrderRefused, OutcomeUnknown, Venue
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 10.0
+FRESH_QUOTE_WAIT_S = 0.25
+LOOK_AGAIN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the work: see the settings of the same names."""
+
+    slippage_bps: Decimal
+    send_within: timedelta
+    quotes_wait_s: float
+    concurrent_plans: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a runner works with."""
+
+    venue: Venue
+    plans: PlanStore
+    orders: OrderStore
+    market: MarketView
+    lease: Lease
+    wake: Callable[[], None]  # tells the outbox relay that something was committed
+
+
+class PlanRunners:
+    """One task per open plan, at most ``concurrent_plans`` of them at work."""
+
+    def __init__(self, tools: Tools, limits: Limits, stop: Callable[[Stop], None]) -> None:
+        self._tools = tools
+        self._limits = limits
+        self._stop = stop
+        self._resolver = Resolver(tools.venue, tools.orders)
+        self._room = asyncio.Semaphore(limits.concurrent_plans)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._is_ending = False
+
+    async def resume(self) -> None:
+        """Take up every open plan."""
+        for plan_id in await self._tools.plans.open_plan_ids():
+            self.ensure(plan_id)
+
+    def ensure(self, plan_id: str) -> None:
+        """Work on the plan, if nobody does."""
+        if plan_id not in self._tasks and not self._is_ending:
+            task = asyncio.create_task(self._run(plan_id), name=f"plan {plan_id}")
+            self._tasks[plan_id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(plan_id, None))
+
+    async def end(self, wait_s: float) -> None:
+        """Start no new phase and let those under way finish; what takes longer is taken up at the next start."""
+        self._is_ending = True
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=wait_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self, plan_id: str) -> None:
+        pause_s = 0.1
+        while not self._is_ending:
+            try:
+                async with self._room:
+                    await self._work(plan_id)
+                return
+            except Stop as stop:
+                self._stop(stop)
+                return
+            except RetryLater as later:
+                log.info("plan %s waits: %s", plan_id, later)
+                await asyncio.sleep(min(max(later.after_s, 0.05), LONGEST_PAUSE_S))
+            except Exception:
+                # Nothing is lost by trying again: the state is in Postgres, and what was sent is looked up first.
+                log.exception("plan %s: interrupted, again in %s s", plan_id, pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _work(self, plan_id: str) -> None:
+        """Go on with a plan until it is closed. Raises Stop, RetryLater, or whatever interrupted it."""
+        tools = self._tools
+        record = await tools.plans.load(plan_id)
+        while record.is_open and not self._is_ending:
+            if record.unsettled:
+                record = await self._resolver.settle(record, lambda: tools.plans.load(plan_id))
+                tools.wake()
+                continue
+            market = await self._usable_market(record)
+            step = next_step(record, market, self._terms())
+            if isinstance(step, Close):
+                if await tools.plans.close(record, with_stale_named(step, market), tools.market.market_time):
+                    log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
+                tools.wake()
+            else:
+                await self._send(step, record)
+            record = await tools.plans.load(plan_id)
+
+    def _terms(self) -> Terms:
+        limits = self._limits
+        return Terms(limits.slippage_bps, self._tools.lease.epoch, datetime.now(UTC), limits.send_within)
+
+    async def _usable_market(self, record: PlanRecord) -> Market:
+        """The market once every asset has a usable quote; waits for one silent asset ``quotes_wait_s``, for a silent
+        feed until the plan expires.
+        """
+        plan, view = record.plan, self._tools.market
+        wanted = [line.asset for line in plan.lines if line.asset != plan.quote]
+        patience_ends = time.monotonic() + self._limits.quotes_wait_s
+        while True:
+            market = view.look(wanted)
+            if not market.stale or datetime.now(UTC) >= plan.expires_at:
+                return market
+            if not view.is_silent and time.monotonic() >= patience_ends:
+                return market
+            await view.changed(LOOK_AGAIN_S)
+
+    async def _send(self, step: Send, record: PlanRecord) -> None:
+        """Commit the intents, send them all at once, book all replies together."""
+        committed_by = time.monotonic() + self._limits.send_within.total_seconds()
+        await self._tools.orders.commit_intents(step)
+        guard = self._guard(committed_by, record.plan.expires_at)
+        outcomes = await asyncio.gather(*(self._place(order, guard) for order in step.orders))
+        await self._tools.orders.book([evidence for evidence, _ in outcomes])
+        self._tools.wake()
+        refusals = [refusal for _, refusal in outcomes if refusal is not None]
+        for refusal in refusals:
+            log.warning("plan %s: order refused: %s", record.plan.plan_id, refusal)
+            if refusal.stop:
+                raise Stop(f"the venue shuts us out: {refusal}")
+        reports = [evidence.order.report for evidence, _ in outcomes if evidence.order is not None]
+        executed = sum((report.executed_quantity for report in reports), ZERO)
+        if executed < sum((order.quantity for order in step.orders), ZERO):
+            # Something did not trade: newer prices first, and the pause a venue asked for.
+            pause_s = max((refusal.retry_after_s for refusal in refusals), default=0.0)
+            await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
+            await self._tools.market.changed(FRESH_QUOTE_WAIT_S)
+
+    def _guard(self, deadline: float, expires_at: datetime) -> Callable[[], str | None]:
+        """Asked right before each socket write; ``deadline`` is monotonic time, which runs on in a frozen process.
+
+        The lease must outlast the receive window: what leaves now is then accepted before anybody else may write, or
+        never.
+        """
+        lease, window_s = self._tools.lease, self._tools.venue.capabilities.receive_window_ms / 1000
+
+        def refuse() -> str | None:
+            if time.monotonic() >= deadline:
+                return "send deadline has passed"
+            if not lease.holds_for(window_s):
+                return "the lease on the account is not certain"
+            return "plan has expired" if datetime.now(UTC) >= expires_at else None
+
+        return refuse
+
+    async def _place(self, order: OrderRecord, guard: Callable[[], str | None]) -> tuple[Evidence, OrderRefused | None]:
+        name = order.client_order_id
+        try:
+            return Evidence(name, order=await self._tools.venue.place_order(order.request(), guard)), None
+        except NotSent as reason:
+            return Evidence(name, state=OrderState.WITHHELD, detail=str(reason)), None
+        except OrderRefused as refused:
+            return Evidence(name, state=OrderState.REJECTED, detail=str(refused)), refused
+        except OutcomeUnknown as unknown:
+            log.warning("order %s: outcome unknown: %s", name, unknown)
+            return Evidence(name, state=OrderState.UNKNOWN, detail=str(unknown)), None
+        except Exception as error:
+            # A fault of ours, perhaps after the write: never to be read as "not sent".
+            log.exception("order %s: outcome unknown", name)
+            return Evidence(name, state=OrderState.UNKNOWN, detail=repr(error)[:200]), None

@@ -1,0 +1,52 @@
+"""Settings of the executor, from the environment."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from shared.messaging.runtime import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """``TRIMTAB_*``; what every service has (NATS, health port, ...) comes from ``ServiceSettings``."""
+
+    model_config = SettingsConfigDict(env_prefix="TRIMTAB_")
+
+    postgres_dsn: str = Field(description="URL of the database that holds the schema `executor`.")
+    venue_name: str = Field(default="paper", description="Name of the venue in subjects and messages.")
+    venue_dialect: str = Field(default="binance", description="How the venue speaks: a row of shared.venues.dialects.")
+    venue_account: str = Field(default="", description="Name of the account; empty: the venue's name. One writer each.")
+    venue_quote: str = Field(default="USDT", description="Quote currency all pairs are traded against.")
+    venue_rest_url: str = Field(default="", description="Base URL of the REST API; empty: the dialect's live venue.")
+    venue_ws_url: str = Field(default="", description="URL of market streams; not used by the executor.")
+    venue_ws_api_url: str = Field(default="", description="URL of the websocket API; empty: the dialect's live venue.")
+    venue_api_key: SecretStr = Field(default=SecretStr(""), description="API key: trading only, never withdrawals.")
+    venue_api_secret: SecretStr = Field(default=SecretStr(""), description="Its secret.")
+    venue_rate_limit: bool = Field(default=False, description="Space requests as ccxt does; off for a loopback venue.")
+    venue_instruments_refresh_s: float = Field(
+        default=60.0, gt=0, le=86_400, description="Seconds between reads of the venue's instruments."
+    )
+    venue_deposits_poll_s: float = Field(
+        default=2.0, gt=0, le=3_600, description="Seconds between reads of the deposit history."
+    )
+    slippage_bps: int = Field(default=50, ge=0, le=1_000, description="Limit price: at most this far beyond the touch.")
+    request_timeout_ms: int = Field(
+        default=2_000, ge=50, le=60_000, description="A request unanswered for so long has an unknown outcome."
+    )
+    send_deadline_ms: int = Field(
+        default=1_000, ge=10, le=10_000, description="An intent not sent within this time is never sent."
+    )
+    quotes_max_age_s: float = Field(
+        default=10.0, gt=0, le=60, description="Prices older than this (wall clock) are not traded on."
+    )
+    quotes_wait_s: float = Field(
+        default=5.0, ge=0, le=60, description="How long a plan waits for the price of a single silent asset."
+    )
+    concurrent_plans: int = Field(default=16, ge=1, le=256, description="Plans worked on at once; the rest wait.")
+    lease_s: float = Field(
+        default=4.0, ge=3.0, le=60, description="How long a writer that fell silent keeps the account."
+    )
+
+    @property
+    def account(self) -> str:
+        """Name of the account in Postgres."""
+        return self.venue_account or self.venue_name

@@ -1,0 +1,197 @@
+"""What to do next for a plan, from what has been done and the market now. Pure: recovery is asking again.
+
+A plan runs in cycles: a phase of sells (round 2k), then, once they have all ended, a phase of buys (round 2k + 1) from
+what the sells really brought. All of it is measured by one set of prices, the plan's own, while limits follow the
+market: so what is left gets smaller with every cycle, also in a market that runs away meanwhile. When something
+tradable is left (partial fills, refused or expired orders, a price better or worse than planned), another cycle
+follows, at most ``MAX_CYCLES`` in all.
+
+A buy must not spend more than the strategy has, even at its limit, so the room between ask and limit is money that
+stays behind. It starts at ``FIRST_BUY_ROOM_BPS`` and doubles with each cycle, up to the slippage bound.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from services.order_executor.records import CycleSizing, OrderRecord, PlanRecord, holdings_of, targets_of
+from shared.core.errors import Refused
+from shared.core.identity import client_order_id
+from shared.core.market import Instruments, Quotes
+from shared.core.matching import Side
+from shared.core.money import ZERO
+from shared.core.planning import (
+    OrderDraft,
+    PlanningInput,
+    Sizing,
+    buy_orders,
+    drift_after,
+    is_settled,
+    sell_orders,
+)
+from shared.core.position import PlanOutcome
+
+MAX_CYCLES = 12
+FIRST_BUY_ROOM_BPS = Decimal(5)
+_DRIFT_UNIT = Decimal("1e-9")
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Quotes fit to trade on and the instruments, for one look; ``stale`` names held or wanted assets without one."""
+
+    quotes: Quotes
+    instruments: Instruments
+    stale: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How orders are made: slippage bound, epoch of the writer, wall clock now, time allowed to send."""
+
+    slippage_bps: Decimal
+    epoch: int
+    now: datetime
+    send_within: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Commit these intents with this sizing, then send them all at once."""
+
+    orders: tuple[OrderRecord, ...]
+    sizing: CycleSizing
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Nothing more is to be done. ``worst_drift_pct`` in percentage points at the sizing prices."""
+
+    outcome: PlanOutcome
+    detail: str
+    worst_drift_pct: Decimal | None
+
+
+def next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close:
+    """The next step of an open plan all of whose orders have ended. A plan that cannot be sized at all is closed."""
+    try:
+        return _next_step(record, market, terms)
+    except Refused as refused:
+        outcome = PlanOutcome.PARTIAL if record.orders else PlanOutcome.NOTHING_TRADABLE
+        return Close(outcome, f"refused: {refused}"[:500], None)
+
+
+def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close:
+    expired = terms.now >= record.plan.expires_at
+    sizing = record.sizing
+    if sizing is None:
+        return _close_expired(record, market, terms) if expired else _new_cycle(record, market, terms, 0)
+    planning = _planning(record, market, terms, sizing.prices)
+    if record.last_round % 2 == 0:  # the sells have ended
+        buys = _buys(planning, sizing.cycle)
+        if buys.drafts:
+            return _close_expired(record, market, terms) if expired else _send(record, buys, sizing, terms)
+    sells, buys = sell_orders(planning), _buys(planning, sizing.cycle + 1)
+    if not sells.drafts and not buys.drafts:
+        return _close(record, planning, (*sells.dropped, *buys.dropped))
+    if expired or sizing.cycle + 1 >= MAX_CYCLES:
+        reason = "expired" if expired else "rounds_used_up"
+        return _close(record, planning, (reason, *sells.dropped, *buys.dropped), leftover=True)
+    return _new_cycle(record, market, terms, sizing.cycle + 1)
+
+
+def _new_cycle(record: PlanRecord, market: Market, terms: Terms, cycle: int) -> Send | Close:
+    planning = _planning(record, market, terms, record.sizing.prices if record.sizing else {})
+    sizing = CycleSizing(cycle, record.sizing.prices if record.sizing else plan_prices(record, market))
+    sells = sell_orders(planning)
+    if sells.drafts:
+        return _send(record, sells, sizing, terms)
+    buys = _buys(planning, cycle)
+    if buys.drafts:
+        return _send(record, buys, sizing, terms)
+    return _close(record, planning, (*sells.dropped, *buys.dropped))
+
+
+def _buys(planning: PlanningInput, cycle: int) -> Sizing:
+    room_bps = min(planning.slippage_bps, FIRST_BUY_ROOM_BPS * 2**cycle)
+    return buy_orders(replace(planning, slippage_bps=room_bps))
+
+
+def plan_prices(record: PlanRecord, market: Market) -> dict[str, Decimal]:
+    """What the plan is measured by: its own bids; the market's for an asset the plan had none of."""
+    found: dict[str, Decimal] = {}
+    for line in record.plan.lines:
+        if line.asset != record.plan.quote and line.bid > 0:
+            found[line.asset] = line.bid
+        elif line.asset in market.quotes:
+            found[line.asset] = market.quotes[line.asset].bid
+    return found
+
+
+def _planning(record: PlanRecord, market: Market, terms: Terms, prices: Mapping[str, Decimal]) -> PlanningInput:
+    return PlanningInput(
+        targets_pct=targets_of(record.plan),
+        holdings={asset: max(ZERO, quantity) for asset, quantity in holdings_of(record).items()},
+        quotes=market.quotes,
+        instruments=market.instruments,
+        quote=record.plan.quote,
+        slippage_bps=terms.slippage_bps,
+        prices=prices or plan_prices(record, market),
+        sold=frozenset(fill.asset for fill in record.fills if fill.side is Side.SELL),
+        bought=frozenset(fill.asset for fill in record.fills if fill.side is Side.BUY),
+    )
+
+
+def _send(record: PlanRecord, sizing: Sizing, cycle: CycleSizing, terms: Terms) -> Send:
+    number = 2 * cycle.cycle + (0 if sizing.drafts[0].side is Side.SELL else 1)
+    return Send(tuple(_intent(record, draft, number, terms) for draft in sizing.drafts), cycle)
+
+
+def _intent(record: PlanRecord, draft: OrderDraft, number: int, terms: Terms) -> OrderRecord:
+    plan = record.plan
+    return OrderRecord(
+        client_order_id=client_order_id(plan.plan_id, number, draft.symbol, draft.side),
+        plan_id=plan.plan_id,
+        strategy_id=plan.strategy_id,
+        epoch=terms.epoch,
+        round=number,
+        asset=draft.asset,
+        quote=plan.quote,
+        symbol=draft.symbol,
+        side=draft.side,
+        quantity=draft.quantity,
+        limit_price=draft.limit_price,
+        send_deadline=min(terms.now + terms.send_within, plan.expires_at),
+    )
+
+
+def _close_expired(record: PlanRecord, market: Market, terms: Terms) -> Close:
+    planning = _planning(record, market, terms, record.sizing.prices if record.sizing else {})
+    return _close(record, planning, ("expired",), leftover=True)
+
+
+def _close(record: PlanRecord, planning: PlanningInput, notes: tuple[str, ...], *, leftover: bool = False) -> Close:
+    """completed: on target as far as filters allow. nothing_tradable: no order was worth sending. Else partial; expired
+    only when the time ran out before anything traded.
+    """
+    drift = drift_after(planning.holdings, planning.targets_pct, planning.prices, planning.quote).quantize(_DRIFT_UNIT)
+    blocked = any(note.startswith("not_tradable") for note in notes)
+    if record.fills:
+        settled = not blocked and not leftover and is_settled(planning)
+        outcome = PlanOutcome.COMPLETED if settled else PlanOutcome.PARTIAL
+    elif "expired" in notes:
+        outcome = PlanOutcome.EXPIRED
+    else:
+        outcome = PlanOutcome.PARTIAL if record.orders else PlanOutcome.NOTHING_TRADABLE
+    detail = ",".join(dict.fromkeys(notes))
+    return Close(outcome, detail, drift)
+
+
+def with_stale_named(close: Close, market: Market) -> Close:
+    """A close that says which assets had no usable price: such a plan is partial, never "nothing to trade"."""
+    if not market.stale:
+        return close
+    names = [f"stale_price:{asset}" for asset in sorted(market.stale)]
+    outcome = PlanOutcome.PARTIAL if close.outcome is PlanOutcome.NOTHING_TRADABLE else close.outcome
+    return replace(close, outcome=outcome, detail=",".join(filter(None, [close.detail, *names])))

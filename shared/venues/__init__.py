@@ -1,0 +1,1 @@
+"""The venue port and what is known of each dialect, as data."""

@@ -1,0 +1,70 @@
+"""The dialects Trimtab trades in, one row each.
+
+Binance: developers.binance.com, spot "Error codes" (errors.md), "General API information" (rest-api.md: HTTP 5XX and
+-1006/-1007 = execution status UNKNOWN; newClientOrderId unique among open orders; recvWindow).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from shared.core.errors import Refused
+from shared.venues.capabilities import ErrorTable, VenueCapabilities, Verdict
+
+_REFUSE, _RETRY, _UNKNOWN, _STOP = Verdict.REFUSE, Verdict.RETRY, Verdict.UNKNOWN, Verdict.STOP
+
+BINANCE_ERRORS = ErrorTable(
+    by_text=MappingProxyType(
+        {
+            "duplicate order sent": _UNKNOWN,  # -2010: an order with our id exists, so go and look
+        }
+    ),
+    by_code=MappingProxyType(
+        {
+            -1000: _UNKNOWN,  # unknown error while processing
+            -1001: _UNKNOWN,  # internal error, unable to process
+            -1002: _STOP,  # unauthorized
+            -1003: _RETRY,  # too many requests
+            -1004: _UNKNOWN,  # server busy
+            -1006: _UNKNOWN,  # unexpected response, execution status unknown
+            -1007: _UNKNOWN,  # timeout waiting for the back end, execution status unknown
+            -1008: _RETRY,  # overloaded: thrown before the order reaches matching
+            -1010: _UNKNOWN,  # error message received from the matching engine
+            -1013: _REFUSE,  # filter failure
+            -1014: _REFUSE,  # unsupported order combination
+            -1015: _RETRY,  # too many new orders
+            -1016: _RETRY,  # service shutting down
+            -1020: _REFUSE,  # unsupported operation
+            -1021: _RETRY,  # timestamp outside of the receive window
+            -1022: _STOP,  # invalid signature
+            -1034: _RETRY,  # too many connections
+            **dict.fromkeys(range(-1137, -1099), _REFUSE),  # malformed parameters
+            -2010: _REFUSE,  # new order rejected (insufficient balance, market closed, ...)
+            -2011: _REFUSE,  # cancel rejected
+            -2013: _REFUSE,  # order does not exist
+            -2014: _STOP,  # bad API key format
+            -2015: _STOP,  # invalid API key, IP or permissions
+            -2026: _REFUSE,  # order archived
+        }
+    ),
+    by_http_status=MappingProxyType({403: _RETRY, 418: _STOP, 429: _RETRY}),
+)
+
+BINANCE = VenueCapabilities(
+    dialect="binance",
+    errors=BINANCE_ERRORS,
+    client_id_scope="open_orders",
+    client_id_max_length=36,
+    receive_window_ms=2_000,
+    read_lag_ms=500,
+    fills_in_reply=True,
+    has_user_stream=True,
+)
+
+DIALECTS: Mapping[str, VenueCapabilities] = MappingProxyType({BINANCE.dialect: BINANCE})
+
+
+def capabilities_of(dialect: str) -> VenueCapabilities:
+    """The row of a dialect. Raises Refused naming the known ones."""
+    if dialect not in DIALECTS:
+        raise Refused.one("venue_dialect", dialect, ", ".join(sorted(DIALECTS)), "is not a dialect Trimtab speaks")
+    return DIALECTS[dialect]

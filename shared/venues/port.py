@@ -1,0 +1,151 @@
+"""The venue port: what every adapter of a trading venue must do, in domain terms.
+
+Adapters raise only the errors named here. Quantities and money are exact Decimals from the venue's own text. Times are
+aware UTC datetimes; those of trades and deposits are market time, as the venue states it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from shared.core.errors import TrimtabError
+from shared.core.market import Instrument
+from shared.core.matching import Side
+from shared.core.orders import VenueReport
+from shared.venues.capabilities import VenueCapabilities
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """A limit, immediate-or-cancel order: quantity in base on the lot, price in quote on the tick."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class VenueTrade:
+    """One trade of ours. ``trade_id`` is unique at the venue: "<symbol>:<venue's trade id>"."""
+
+    trade_id: str
+    venue_order_id: str
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+    quote_quantity: Decimal
+    fee: Decimal
+    fee_asset: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VenueOrder:
+    """What the venue knows of one order now. ``trades`` may be fewer than executed: ``report`` tells how many."""
+
+    client_order_id: str
+    venue_order_id: str
+    symbol: str
+    report: VenueReport
+    trades: tuple[VenueTrade, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VenueDeposit:
+    """Money that arrived from outside and is credited."""
+
+    deposit_id: str
+    asset: str
+    amount: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VenueBalances:
+    """The whole account: free plus locked by asset, and the venue's time of its last change."""
+
+    total: Mapping[str, Decimal]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNews:
+    """User stream: an order changed."""
+
+    order: VenueOrder
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceNews:
+    """User stream: money moved from or to outside."""
+
+    asset: str
+
+
+UserNews = OrderNews | BalanceNews
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for when an outcome is unknown.
+
+    ``since`` is market time not after the request; ``known_order_ids`` are venue order ids of other intents.
+    """
+
+    client_order_id: str
+    venue_order_id: str
+    symbol: str
+    since: datetime
+    known_order_ids: frozenset[str] = frozenset()
+
+
+class OrderRefused(TrimtabError):  # noqa: N818 - says what happened
+    """The venue definitively did not take the order. ``stop``: nothing more may be sent until someone acts."""
+
+    def __init__(self, code: str, message: str, *, retry_after_s: float = 0.0, stop: bool = False) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.retry_after_s = retry_after_s
+        self.stop = stop
+
+
+class OutcomeUnknown(TrimtabError):  # noqa: N818 - says what happened
+    """The order may or may not have been taken: timeout, 5xx, reset, unreadable or contradictory reply."""
+
+
+class NotSent(TrimtabError):  # noqa: N818 - says what happened
+    """The guard refused right before the socket write: nothing has left this process."""
+
+
+class Venue(Protocol):
+    """One account at one venue. Reads raise RetryLater when the venue cannot be read now, Stop when it shuts us out."""
+
+    capabilities: VenueCapabilities
+
+    async def place_order(self, request: OrderRequest, guard: Callable[[], str | None]) -> VenueOrder:
+        """Send the order once. ``guard`` runs right before the socket write: None, or why it must not be sent.
+
+        Raises NotSent, OrderRefused, OutcomeUnknown; never retries by itself.
+        """
+
+    async def find_order(self, search: Search) -> VenueOrder | None:
+        """One reading: by client id, then open orders, then trades. None when all of them agree that it is absent."""
+
+    async def fetch_instruments(self) -> tuple[Instrument, ...]:
+        """Every pair against the venue's quote currency with its filters and taker fee, sorted by base."""
+
+    async def fetch_balances(self) -> VenueBalances:
+        """The whole account."""
+
+    async def fetch_deposits(self) -> tuple[VenueDeposit, ...]:
+        """Credited deposits, as far back as the venue tells, oldest first."""
+
+    def news(self) -> AsyncIterator[UserNews]:
+        """The user stream, once: raises RetryLater when the connection ends; what it missed is never replayed."""
+
+    async def close(self) -> None:
+        """Let go of all connections."""

@@ -1,0 +1,224 @@
+"""What comes next for a plan: phases, cycles, and how it ends."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.order_executor.records import CycleSizing, FillRecord, OrderRecord, PlanRecord, holdings_of
+from services.order_executor.steps import MAX_CYCLES, Close, Market, Send, Terms, next_step, with_stale_named
+from shared.contracts.plans import PlanLine, RebalancePlanned
+from shared.core.market import Instrument, Quote
+from shared.core.matching import Side
+from shared.core.orders import OrderState
+from shared.core.position import PlanOutcome
+
+D = Decimal
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+TERMS = Terms(D(50), 7, NOW, timedelta(seconds=1))
+
+
+def instrument(base: str) -> Instrument:
+    return Instrument(
+        "paper", f"{base}USDT", base, "USDT", D("0.0001"), D("0.0001"), D(10**6), D("0.01"), D(5), D("0.001")
+    )
+
+
+def market(btc: str = "1000", eth: str = "100") -> Market:
+    quotes = {"BTC": Quote(D(btc), D(btc), NOW), "ETH": Quote(D(eth), D(eth), NOW)}
+    return Market(quotes, {"BTC": instrument("BTC"), "ETH": instrument("ETH")})
+
+
+def line(asset: str, quantity: str, bid: str, target: str) -> PlanLine:
+    price = D(bid)
+    return PlanLine(
+        asset=asset,
+        quantity=D(quantity),
+        bid=price,
+        ask=price,
+        value=D(quantity) * price,
+        weight_pct=D(0),
+        target_weight_pct=D(target),
+    )
+
+
+def record(*lines: PlanLine, kind: str = "rebalance") -> PlanRecord:
+    plan = RebalancePlanned(
+        plan_id="plan",
+        strategy_id="s1",
+        strategy_version=1,
+        venue="paper",
+        kind=kind,
+        reason="threshold",
+        inputs={},
+        position_version=1,
+        fills_seen=0,
+        previous_plan_id="",
+        funding_asset="USDT",
+        quote="USDT",
+        total_value=D(1000),
+        lines=lines,
+        market_time=NOW,
+        decided_at=NOW,
+        expires_at=NOW + timedelta(seconds=30),
+        tick_received_ns=1,
+    )
+    return PlanRecord(plan, is_open=True)
+
+
+def after(plan: PlanRecord, step: Send, share: str = "1") -> PlanRecord:
+    """The record once ``share`` of each order of the phase has filled at its limit."""
+    orders, fills = [], []
+    for order in step.orders:
+        quantity = order.quantity * D(share)
+        whole = quantity == order.quantity
+        state = OrderState.FILLED if whole else OrderState.PARTIALLY_FILLED if quantity else OrderState.UNFILLED
+        orders.append(replace(order, state=state, filled_quantity=quantity))
+        if quantity:
+            money = quantity * order.limit_price
+            fee, fee_asset = (quantity, order.asset) if order.side is Side.BUY else (money, "USDT")
+            name = f"{order.client_order_id}:1"
+            fills.append(
+                FillRecord(name, name, order.asset, "USDT", order.side, quantity, money, fee / 1000, fee_asset, NOW)
+            )
+    return replace(plan, orders=(*plan.orders, *orders), fills=(*plan.fills, *fills), sizing=step.sizing)
+
+
+DRIFTED = (line("BTC", "0.6", "1000", "50"), line("ETH", "4", "100", "50"), line("USDT", "0", "1", "0"))
+
+
+def test_next_step_when_plan_is_new_sells_then_buys_then_closes() -> None:
+    plan = record(*DRIFTED)
+    sells = next_step(plan, market(), TERMS)
+    assert isinstance(sells, Send)
+    assert [(order.asset, order.side, order.round) for order in sells.orders] == [("BTC", Side.SELL, 0)]
+    assert sells.orders[0].epoch == 7
+    assert sells.orders[0].send_deadline == NOW + timedelta(seconds=1)
+    assert sells.sizing == CycleSizing(0, {"BTC": D(1000), "ETH": D(100)})
+    plan = after(plan, sells)
+    buys = next_step(plan, market(), TERMS)
+    assert isinstance(buys, Send)
+    assert [(order.asset, order.side, order.round) for order in buys.orders] == [("ETH", Side.BUY, 1)]
+    plan = after(plan, buys)
+    done = next_step(plan, market(), TERMS)
+    assert isinstance(done, Close)
+    assert done.outcome is PlanOutcome.COMPLETED
+    assert done.worst_drift_pct is not None
+    assert done.worst_drift_pct < D("0.6")
+
+
+def test_next_step_when_price_moves_between_phases_keeps_the_sizes_and_moves_the_limits() -> None:
+    plan = record(*DRIFTED)
+    sells = next_step(plan, market(), TERMS)
+    assert isinstance(sells, Send)
+    plan = after(plan, sells)
+    buys = next_step(plan, market(eth="98", btc="1100"), TERMS)
+    assert isinstance(buys, Send)
+    assert buys.sizing == sells.sizing
+    assert buys.orders[0].limit_price == D("98.04"), "5 bps above the ask: what the bound holds back stays unspent"
+    plan = after(plan, buys)
+    done = next_step(plan, market(eth="98", btc="1100"), TERMS)
+    assert isinstance(done, Close)
+    assert done.outcome is PlanOutcome.COMPLETED, "BTC, now dearer, is not sold again: the plan's prices measure it"
+
+
+def test_next_step_when_sells_fill_partly_buys_from_what_they_brought_and_tries_again_fresh() -> None:
+    plan = record(*DRIFTED)
+    sells = next_step(plan, market(), TERMS)
+    assert isinstance(sells, Send)
+    plan = after(plan, sells, "0.5")
+    buys = next_step(plan, market(), TERMS)
+    assert isinstance(buys, Send)
+    spent = sum(order.quantity * order.limit_price for order in buys.orders)
+    assert spent <= holdings_of(plan)["USDT"]
+    plan = after(plan, buys)
+    again = next_step(plan, market(btc="1001"), TERMS)
+    assert isinstance(again, Send)
+    assert [(order.asset, order.round) for order in again.orders] == [("BTC", 2)]
+    assert again.sizing == CycleSizing(1, {"BTC": D(1000), "ETH": D(100)}), "still the plan's own prices"
+    ids = {order.client_order_id for order in (*plan.orders, *again.orders)}
+    assert len(ids) == len(plan.orders) + 1
+
+
+def test_next_step_when_nothing_ever_fills_gives_up_after_the_last_cycle() -> None:
+    plan = record(*DRIFTED)
+    phases = 0
+    step = next_step(plan, market(), TERMS)
+    while isinstance(step, Send):
+        phases += 1
+        plan = after(plan, step, "0")
+        step = next_step(plan, market(), TERMS)
+    assert phases == MAX_CYCLES
+    assert step.outcome is PlanOutcome.PARTIAL
+    assert "rounds_used_up" in step.detail
+
+
+@pytest.mark.parametrize(("started", "outcome"), [(False, PlanOutcome.EXPIRED), (True, PlanOutcome.PARTIAL)])
+def test_next_step_when_plan_has_expired_sends_nothing_more(*, started: bool, outcome: PlanOutcome) -> None:
+    plan = record(*DRIFTED)
+    if started:
+        sells = next_step(plan, market(), TERMS)
+        assert isinstance(sells, Send)
+        plan = after(plan, sells)
+    done = next_step(plan, market(), replace(TERMS, now=NOW + timedelta(seconds=30)))
+    assert isinstance(done, Close)
+    assert done.outcome is outcome
+    assert "expired" in done.detail
+
+
+def test_next_step_when_exit_sells_all_and_keeps_dust() -> None:
+    lines = (line("BTC", "0.6", "1000", "0"), line("ETH", "0.03", "100", "0"), line("USDT", "1", "1", "100"))
+    plan = record(*lines, kind="exit")
+    sells = next_step(plan, market(), TERMS)
+    assert isinstance(sells, Send)
+    assert [(order.asset, order.quantity) for order in sells.orders] == [("BTC", D("0.6"))]
+    done = next_step(after(plan, sells), market(), TERMS)
+    assert isinstance(done, Close)
+    assert done.outcome is PlanOutcome.COMPLETED
+    assert "below_minimum:ETH" in done.detail
+
+
+def test_next_step_when_nothing_can_trade_closes_with_the_reasons() -> None:
+    lines = (line("ETH", "0.03", "100", "0"), line("XYZ", "5", "100", "0"), line("USDT", "1", "1", "100"))
+    done = next_step(record(*lines, kind="exit"), market(), TERMS)
+    assert isinstance(done, Close)
+    assert done.outcome is PlanOutcome.NOTHING_TRADABLE
+    assert set(done.detail.split(",")) == {"below_minimum:ETH", "not_tradable:XYZ"}
+
+
+def test_close_when_an_asset_had_no_usable_price_is_never_nothing_tradable() -> None:
+    quiet = replace(market(), quotes={}, stale=frozenset({"BTC", "ETH"}))
+    done = next_step(record(*DRIFTED), quiet, TERMS)
+    assert isinstance(done, Close)
+    named = with_stale_named(done, quiet)
+    assert named.outcome is PlanOutcome.PARTIAL
+    assert "stale_price:BTC" in named.detail
+
+
+def test_next_step_when_a_held_asset_was_never_priced_closes_instead_of_failing() -> None:
+    lines = (line("XYZ", "5", "0", "0"), line("USDT", "100", "1", "100"))
+    done = next_step(record(*lines), market(), TERMS)
+    assert isinstance(done, Close)
+    assert "XYZ" in done.detail
+
+
+def test_holdings_when_fees_are_taken_in_each_asset_are_exact() -> None:
+    plan = record(*DRIFTED)
+    fills = (
+        FillRecord("1", "a", "BTC", "USDT", Side.SELL, D("0.1"), D(100), D("0.1"), "USDT", NOW),
+        FillRecord("2", "b", "ETH", "USDT", Side.BUY, D("0.5"), D(50), D("0.0005"), "ETH", NOW),
+        FillRecord("3", "b", "ETH", "USDT", Side.BUY, D("0.1"), D(10), D("0.002"), "BNB", NOW),
+    )
+    assert holdings_of(replace(plan, fills=fills)) == {
+        "BTC": D("0.5"),
+        "ETH": D("4.5995"),
+        "USDT": D("39.9"),
+        "BNB": D("-0.002"),
+    }
+
+
+def test_order_record_when_sent_carries_exactly_the_intent() -> None:
+    order = OrderRecord("id", "p", "s", 1, 0, "BTC", "USDT", "BTCUSDT", Side.SELL, D("0.1"), D("9.5"), NOW)
+    request = order.request()
+    assert (request.client_order_id, request.quantity, request.limit_price) == ("id", D("0.1"), D("9.5"))
