@@ -1,0 +1,73 @@
+"""Runs `trimtab demo` as a user would, as a process, and reads its report."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """A demo that has ended."""
+
+    exit_code: int
+    output: str
+    report: dict[str, Any]
+    data_dir: Path
+
+
+def run_demo(folder: Path, arguments: Sequence[str], *, timeout_s: float = 240) -> DemoRun:
+    """One demo on a data folder below ``folder``; the exit code and the report come back."""
+    data_dir, report = folder / "data", folder / "report.json"
+    done = subprocess.run(
+        [
+            *[sys.executable, "-m", "deploy.command_line", "demo"],
+            *["--data", str(data_dir), "--report", str(report), *arguments],
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    content = json.loads(report.read_text()) if report.exists() else {}
+    return DemoRun(done.returncode, output, content, data_dir)
+
+
+def processes_naming(path: Path) -> list[str]:
+    """Command lines of living processes that refer to ``path`` by argument, working folder or environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            about = " ".join([*process.cmdline(), process.cwd(), *process.environ().values()])
+        except psutil.Error:
+            continue
+        if process.pid != os.getpid() and str(path) in about:
+            found.append(" ".join(process.cmdline()))
+    return found
+
+
+def assert_books_and_trades_hold(report: dict[str, Any]) -> None:
+    """The conditions every run must end with: traded, balanced, equal to the venue, nothing left unclear."""
+    assert report["ledger"]["balanced"] is True
+    assert report["ledger"]["differences"] == []
+    assert report["ledger"]["equals_venue"] is True
+    assert report["orders"]["unknown"] == 0
+    assert report["fills"] > 0
+    assert report["ledger"]["transactions"] >= report["fills"]
+    for strategy in report["strategies"]:
+        assert strategy["status"] == "active", strategy
+        assert strategy["rebalances"] >= 1, strategy
+        assert strategy["rebalances_off_target"] == 0, strategy
+        assert sum(Decimal(weight["target"]) for weight in strategy["weights"].values()) == 100
