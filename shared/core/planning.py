@@ -208,7 +208,8 @@ def is_settled(planning: PlanningInput) -> bool:
     cash_gap = target_share(planning, planning.quote) * total - planning.holdings.get(planning.quote, ZERO)
     if any(gap - max(ZERO, -cash_gap) > rest + stuck or -gap > rest for gap in gaps.values()):
         return False
-    return -rest * _SAFETY <= cash_gap <= (rest + stuck) * _SAFETY
+    # A price better than planned leaves money that belongs to what was sold: up to the rest for each of them.
+    return -rest * _SAFETY * (1 + len(planning.sold)) <= cash_gap <= (rest + stuck) * _SAFETY
 
 
 @exact

@@ -225,6 +225,18 @@ def test_minimum_amount_when_threshold_is_the_narrowest_names_it() -> None:
         minimum_amount({"XYZ": D(100)}, None, listed, quotes, "USDT")
 
 
+def test_is_settled_when_sales_brought_more_than_planned_leaves_the_small_rest_in_cash() -> None:
+    """Two assets were sold at a better price: each is 4 USDT under its target, too little to buy back."""
+    targets = {"ONE": "40", "BTC": "30", "ETH": "30"}
+    quotes = quoted(ONE="0.02", BTC="60000", ETH="1500")
+    holdings = {"ONE": "24200", "BTC": "0.0079833", "ETH": "0.23733", "USDT": "8"}  # 484, 479 and 356 of 1,327
+    start = planning(targets, holdings, quotes, *BIGONE)
+    near = replace(start, holdings={"ONE": D(26340), "BTC": D("0.006566"), "ETH": D("0.26264"), "USDT": D(8)})
+    assert is_settled(replace(near, sold=frozenset({"BTC", "ETH"})))
+    assert not is_settled(near), "without those sales the cash would have to be used"
+    assert not is_settled(replace(start, sold=frozenset({"BTC", "ETH"}))), "BTC is 6 points off"
+
+
 def portfolio(seed: int) -> PlanningInput:
     """A random market and portfolio, all from one seed: drawing a hundred values each would be too slow."""
     dice = random.Random(seed)
