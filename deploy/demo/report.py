@@ -155,22 +155,26 @@ def summary_of(report: Report) -> str:
     content = report.content
     books, orders = content["ledger"], content["orders"]
     lines = [
-        f"[bold]{content['prices']['source']}[/bold]: {content['prices']['ticks']} ticks, "
-        f"{content['prices']['first']} to {content['prices']['last']}, {content['wall_s']} s"
+        f"[bold]{content['prices']['source']}[/bold]: {content['prices']['ticks']:,} ticks, "
+        f"{content['prices']['first']} to {content['prices']['last']}, {content['wall_s']:.0f} s"
     ]
     for one in content["strategies"]:
         lines.append(
             f"  {one['name']}: {one['status']}, {Decimal(one['value'] or 0):.2f} USDT "
-            f"({Decimal(one['profit_pct'] or 0):+.2f} %), {one['rebalances']} rebalances, "
+            f"({Decimal(one['profit_pct'] or 0):+.2f} %), {_counted(one['rebalances'], 'rebalance')}, "
             f"worst drift after one {Decimal(one['worst_drift_after_rebalance']):.3f} points"
         )
     lines += [f"  not started, assets never listed: {one}" for one in content["not_started"]]
     lines.append(
-        f"  {content['plans']} plans, {orders['sent']} orders ({orders['filled']} filled, {orders['unknown']} unknown),"
-        f" {content['fills']} fills"
+        f"  {_counted(content['plans'], 'plan')}, {_counted(orders['sent'], 'order')} "
+        f"({orders['filled']} filled, {orders['unknown']} unknown), {_counted(content['fills'], 'fill')}"
     )
     good = books["balanced"] and books["equals_venue"]
     verdict = "[green]balanced, equal to the venue[/green]" if good else "[red]NOT RIGHT[/red]"
     lines.append(f"  books: {books['transactions']} transactions, {books['postings']} postings: {verdict}")
     lines += [f"    [red]{difference}[/red]" for difference in books["differences"]]
     return "\n".join(lines)
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

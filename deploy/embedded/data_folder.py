@@ -4,6 +4,7 @@ lock         held (flock) by the launcher, and by its reaper until the last chil
 secrets.json generated at the first start, 0600
 stack.json   ports, urls, pids, restarts, status: rewritten atomically, 0600
 logs/        one file per process
+throwaway    marks a folder whose content is removed at the end of its stack, or at the next start (a demo's)
 nats/ postgres/ exchange/
 """
 
@@ -12,6 +13,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -20,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from shared.core.errors import Stop
+from shared.core.errors import Refused, Stop
 
 _ENDING_WAIT_S = 20.0
 _LOOK_S = 0.25
@@ -84,11 +86,39 @@ class DataFolder:
             if waited_s > (_ENDING_WAIT_S if holder is None else _LOOK_S):
                 os.close(fd)
                 who = "the reaper of a launcher that died" if holder is None else f"process {holder}"
-                raise Stop(f"the data folder {self.path} is in use by {who}: end it with `trimtab down`")
+                end_it = f"end it with `trimtab down --data {self.path}`, or choose another folder with --data"
+                raise Stop(f"the data folder {self.path} is in use by {who}: {end_it}")
             time.sleep(0.1)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()} {psutil.Process().create_time()}\n".encode(), 0)
         self._lock_fd = fd
+
+    def refuse_what_is_to_be_kept(self) -> None:
+        """For a stack that throws its data away. Raises ``Refused`` unless the folder is new, empty or such a one's."""
+        if self.path.is_dir() and any(self.path.iterdir()) and not self._throwaway.exists():
+            allowed = "a new or empty folder, or one that a demo has left"
+            raise Refused.one("data", str(self.path), allowed, "holds something that would be removed")
+
+    def empty_throwaway(self) -> None:
+        """Remove what such a stack has left when it was killed, and mark the folder; the lock is held and stays."""
+        for child in self.path.iterdir():
+            if child.name in {"lock", self._throwaway.name}:
+                continue
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child, ignore_errors=True)
+            else:
+                child.unlink()
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        self._throwaway.write_text("This folder is removed by the next demo that uses it.\n")
+
+    def discard(self) -> None:
+        """Remove the folder, if it is marked as one to be thrown away."""
+        if self._throwaway.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def _throwaway(self) -> Path:
+        return self.path / "throwaway"
 
     def release(self) -> None:
         """Let the folder go (no effect when it is not held)."""

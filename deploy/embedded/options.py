@@ -28,8 +28,9 @@ class ExchangeOptions:
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """One stack. ``keep`` False: the data folder is removed at the end. ``gateway_port``: the one to try first.
+    """One stack. ``keep`` False: begin with an empty data folder and remove it at the end.
 
+    ``gateway_port``: the one to try first.
     Raises ``Refused`` naming every field that is out of range.
     """
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -90,19 +89,26 @@ class Stack:
     async def start(self) -> None:
         """Start everything and return when every service is ready.
 
-        Raises ``Stop`` when the folder is in use or a process does not become ready (with the end of its log);
-        nothing runs then.
+        Raises ``Stop`` when the folder is in use or a process does not become ready (with the end of its log),
+        ``Refused`` when it holds what must not be thrown away; nothing runs then.
         """
         self._ended.clear()
+        if not self.options.keep:
+            self.folder.refuse_what_is_to_be_kept()
         self.folder.acquire()
         try:
             await self._start()
+        except Exception:
+            await self.stop(failed=True)
+            raise
         except BaseException:
             await self.stop()
             raise
 
     async def _start(self) -> None:
         end_leftovers(self._pids_of_last_time())
+        if not self.options.keep:
+            self.folder.empty_throwaway()
         secrets = self.folder.secrets()
         ports = choose_ports(self.options, self._claims)
         reaper = ReaperLink(lock_fd=self.folder.lock_fd, log=self.folder.logs / "launcher.log")
@@ -126,8 +132,11 @@ class Stack:
         """Return when the stack has been stopped."""
         await self._ended.wait()
 
-    async def stop(self) -> None:
-        """End everything: services, then NATS, then PostgreSQL. Safe to call at any time, more than once."""
+    async def stop(self, *, failed: bool = False) -> None:
+        """End everything: services, then NATS, then PostgreSQL. Safe to call at any time, more than once.
+
+        ``failed``: the data folder is left for somebody to look into, also where it is not to be kept.
+        """
         running = self._running
         if running is not None:
             self._phase = "stopping"
@@ -139,8 +148,8 @@ class Stack:
             self._phase = "stopped"
             self._write()
             self._running = None
-        if not self.options.keep and self.folder.is_held:
-            shutil.rmtree(self.folder.path, ignore_errors=True)
+        if not self.options.keep and not failed and self.folder.is_held:
+            self.folder.discard()
         self._claims.release()
         self.folder.release()
         self._ended.set()

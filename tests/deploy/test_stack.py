@@ -18,7 +18,7 @@ from deploy.embedded.data_folder import DataFolder
 from deploy.embedded.options import StackOptions
 from deploy.embedded.processes import Status
 from deploy.embedded.stack import Stack
-from shared.core.errors import Stop
+from shared.core.errors import Refused, Stop
 from tests.deploy.stacks import QUICK, Services, dummies, is_gone, processes_of
 
 pytestmark = pytest.mark.servers
@@ -213,6 +213,37 @@ async def test_data_folder_when_not_kept_is_removed_at_the_end(tmp_path: Path) -
     assert (tmp_path / "data" / "postgres").is_dir()
     await stack.stop()
     assert not (tmp_path / "data").exists()
+
+
+async def test_data_folder_when_not_kept_but_holding_something_else_is_refused_untouched(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "precious").write_text("years of work")
+    stack = Stack(StackOptions(data_dir=folder, keep=False), services=dummies(), patience=QUICK)
+    with pytest.raises(Refused, match="a new or empty folder"):
+        await stack.start()
+    await stack.stop()
+    assert [child.name for child in folder.iterdir()] == ["precious"]
+
+
+async def test_data_folder_when_a_killed_demo_left_it_is_begun_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "exchange").mkdir(parents=True)
+    (folder / "exchange" / "account").write_text("of last time")
+    (folder / "throwaway").write_text("")
+    stack = Stack(StackOptions(data_dir=folder, keep=False), services=dummies(), patience=QUICK)
+    await stack.start()
+    assert not (folder / "exchange").exists()
+    await stack.stop()
+    assert not folder.exists()
+
+
+async def test_data_folder_when_not_kept_and_the_start_failed_keeps_its_logs(tmp_path: Path) -> None:
+    broken = dummies({"ledger": {"DUMMY_CRASH": "1"}})
+    stack = Stack(StackOptions(data_dir=tmp_path / "data", keep=False), services=broken, patience=QUICK)
+    with pytest.raises(Stop):
+        await stack.start()
+    assert (tmp_path / "data" / "logs" / "ledger.log").exists()
 
 
 async def test_cluster_when_its_creation_was_cut_off_is_created_again(start: Starter, tmp_path: Path) -> None:
