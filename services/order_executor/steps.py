@@ -18,6 +18,7 @@ from decimal import Decimal
 from services.order_executor.records import CycleSizing, OrderRecord, PlanRecord, holdings_of, targets_of
 from shared.core.errors import Refused
 from shared.core.identity import client_order_id
+from shared.core.legs import smallest_order
 from shared.core.market import Instruments, Quotes
 from shared.core.matching import Side
 from shared.core.money import ZERO
@@ -31,6 +32,7 @@ from shared.core.planning import (
     sell_orders,
 )
 from shared.core.position import PlanOutcome
+from shared.core.situation import EXIT
 
 MAX_CYCLES = 12
 FIRST_BUY_ROOM_BPS = Decimal(5)
@@ -78,7 +80,9 @@ def next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close:
     try:
         return _next_step(record, market, terms)
     except Refused as refused:
-        outcome = PlanOutcome.PARTIAL if record.orders else PlanOutcome.NOTHING_TRADABLE
+        # An exit that was never sized has not shown that nothing is left to sell.
+        is_over = not record.orders and record.plan.kind != EXIT
+        outcome = PlanOutcome.NOTHING_TRADABLE if is_over else PlanOutcome.PARTIAL
         return Close(outcome, f"refused: {refused}"[:500], None)
 
 
@@ -94,10 +98,10 @@ def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close
             return _close_expired(record, market, terms) if expired else _send(record, buys, sizing, terms)
     sells, buys = sell_orders(planning), _buys(planning, sizing.cycle + 1)
     if not sells.drafts and not buys.drafts:
-        return _close(record, planning, (*sells.dropped, *buys.dropped))
+        return _close(record, market, planning, (*sells.dropped, *buys.dropped))
     if expired or sizing.cycle + 1 >= MAX_CYCLES:
         reason = "expired" if expired else "rounds_used_up"
-        return _close(record, planning, (reason, *sells.dropped, *buys.dropped), leftover=True)
+        return _close(record, market, planning, (reason, *sells.dropped, *buys.dropped), leftover=True)
     return _new_cycle(record, market, terms, sizing.cycle + 1)
 
 
@@ -110,7 +114,7 @@ def _new_cycle(record: PlanRecord, market: Market, terms: Terms, cycle: int) -> 
     buys = _buys(planning, cycle)
     if buys.drafts:
         return _send(record, buys, sizing, terms)
-    return _close(record, planning, (*sells.dropped, *buys.dropped))
+    return _close(record, market, planning, (*sells.dropped, *buys.dropped))
 
 
 def _buys(planning: PlanningInput, cycle: int) -> Sizing:
@@ -130,16 +134,30 @@ def plan_prices(record: PlanRecord, market: Market) -> dict[str, Decimal]:
 
 
 def _planning(record: PlanRecord, market: Market, terms: Terms, prices: Mapping[str, Decimal]) -> PlanningInput:
+    prices = prices or plan_prices(record, market)
+    holdings = {asset: max(ZERO, quantity) for asset, quantity in holdings_of(record).items()}
+    if record.plan.kind == EXIT:
+        # To sell all, the worth of the rest need not be known: what was never priced keeps nothing else from it.
+        holdings = {asset: held for asset, held in holdings.items() if asset not in unpriced(record, market, prices)}
     return PlanningInput(
         targets_pct=targets_of(record.plan),
-        holdings={asset: max(ZERO, quantity) for asset, quantity in holdings_of(record).items()},
+        holdings=holdings,
         quotes=market.quotes,
         instruments=market.instruments,
         quote=record.plan.quote,
         slippage_bps=terms.slippage_bps,
-        prices=prices or plan_prices(record, market),
+        prices=prices,
         sold=frozenset(fill.asset for fill in record.fills if fill.side is Side.SELL),
         bought=frozenset(fill.asset for fill in record.fills if fill.side is Side.BUY),
+    )
+
+
+def unpriced(record: PlanRecord, market: Market, prices: Mapping[str, Decimal]) -> frozenset[str]:
+    """The held assets that neither the plan nor the market has a price of."""
+    return frozenset(
+        asset
+        for asset, held in holdings_of(record).items()
+        if held > 0 and asset != record.plan.quote and asset not in prices and asset not in market.quotes
     )
 
 
@@ -168,30 +186,45 @@ def _intent(record: PlanRecord, draft: OrderDraft, number: int, terms: Terms) ->
 
 def _close_expired(record: PlanRecord, market: Market, terms: Terms) -> Close:
     planning = _planning(record, market, terms, record.sizing.prices if record.sizing else {})
-    return _close(record, planning, ("expired",), leftover=True)
+    return _close(record, market, planning, ("expired",), leftover=True)
 
 
-def _close(record: PlanRecord, planning: PlanningInput, notes: tuple[str, ...], *, leftover: bool = False) -> Close:
-    """completed: on target as far as filters allow. nothing_tradable: no order was worth sending. Else partial; expired
-    only when the time ran out before anything traded.
+def _close(
+    record: PlanRecord, market: Market, planning: PlanningInput, notes: tuple[str, ...], *, leftover: bool = False
+) -> Close:
+    """completed: on target as far as filters allow. nothing_tradable: no order was worth sending, and none will be when
+    what is halted or silent now trades again. Else partial; expired only when the time ran out before anything traded.
     """
     drift = drift_after(planning.holdings, planning.targets_pct, planning.prices, planning.quote).quantize(_DRIFT_UNIT)
-    blocked = any(note.startswith("not_tradable") for note in notes)
+    missing = sorted(unpriced(record, market, planning.prices)) if record.plan.kind == EXIT else []
+    notes = (*notes, *(f"not_tradable:{asset}" for asset in missing))
+    untraded = [asset for kind, _, asset in (note.partition(":") for note in notes) if kind == "not_tradable"]
+    blocked = any(_may_trade_later(record, planning, asset) for asset in untraded)
     if record.fills:
         settled = not blocked and not leftover and is_settled(planning)
         outcome = PlanOutcome.COMPLETED if settled else PlanOutcome.PARTIAL
     elif "expired" in notes:
         outcome = PlanOutcome.EXPIRED
     else:
-        outcome = PlanOutcome.PARTIAL if record.orders else PlanOutcome.NOTHING_TRADABLE
+        outcome = PlanOutcome.PARTIAL if record.orders or blocked else PlanOutcome.NOTHING_TRADABLE
     detail = ",".join(dict.fromkeys(notes))
     return Close(outcome, detail, drift)
 
 
+def _may_trade_later(record: PlanRecord, planning: PlanningInput, asset: str) -> bool:
+    """Whether an asset that cannot be traded now would be, once it can: what an exit could not sell anyway (dust, a
+    pair that is no longer listed) must not keep a strategy from its end.
+    """
+    if record.plan.kind != EXIT:
+        return True
+    instrument, price = planning.instruments.get(asset), planning.prices.get(asset)
+    if instrument is None:
+        return False
+    held = planning.holdings.get(asset, ZERO)
+    return price is None or held * price >= smallest_order(planning, instrument, price)
+
+
 def with_stale_named(close: Close, market: Market) -> Close:
-    """A close that says which assets had no usable price: such a plan is partial, never "nothing to trade"."""
-    if not market.stale:
-        return close
+    """A close that says which assets had no usable price."""
     names = [f"stale_price:{asset}" for asset in sorted(market.stale)]
-    outcome = PlanOutcome.PARTIAL if close.outcome is PlanOutcome.NOTHING_TRADABLE else close.outcome
-    return replace(close, outcome=outcome, detail=",".join(filter(None, [close.detail, *names])))
+    return replace(close, detail=",".join(filter(None, [close.detail, *names])))

@@ -17,11 +17,14 @@ from shared.core.certificates import Certificate, certificate_after
 from shared.core.decisions import Decision, ExitRequested, Hold, Plan, decide
 from shared.core.identity import derived_id
 from shared.core.position import PlanOutcome
+from shared.core.reasons import Reason
 from shared.core.situation import EXIT, INITIAL, Market, Situation, StrategyView
+from shared.core.strategy import StrategyStatus
 
 _NS = 1_000_000_000
 _LOOKS_AT_ONCE = 32
 _FELL_SHORT = frozenset(PlanOutcome) - {PlanOutcome.COMPLETED}
+_KEEPS_FROM_EXIT = frozenset({Reason.NOT_TRADABLE, Reason.STALE_PRICE, Reason.MISSING_PRICE})
 _CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
 
 
@@ -178,8 +181,10 @@ class Evaluation:
             self._recheck(portfolio, self._clock_ns() + int(self._pace.spacing_s * _NS))
 
     def exit_failed(self, failed: ExitToRequest, after_s: float) -> None:
-        """An exit could not be asked for: at a quote after that time, ask again."""
-        self._exit_again_ns[failed.command_id] = self._clock_ns() + int(after_s * _NS)
+        """An exit could not be asked for: after that time, ask again if its level is still reached."""
+        again_ns = self._clock_ns() + int(after_s * _NS)
+        self._exit_again_ns[failed.command_id] = again_ns
+        self._recheck(self.portfolios.of(failed.strategy_id), again_ns)
 
     def let_go(self, portfolio: Portfolio) -> None:
         """Decide nothing about a strategy any more (until an event or a change of members brings it back)."""
@@ -254,12 +259,17 @@ class Evaluation:
         noted = Noted(strategy.strategy_id, strategy.version, decision.code, decision.figures, market.now)
         if isinstance(decision, Hold):
             self._journal.held(noted)
+            if decision.reason in _KEEPS_FROM_EXIT and strategy.status is StrategyStatus.EXITING:
+                # It may wait for several things at once, the certificate names one: money on its way out looks itself.
+                self._recheck(portfolio, self._clock_ns() + int(self._pace.spacing_s * _NS))
         elif isinstance(decision, ExitRequested):
-            self._request_exit(strategy, decision, noted)
+            self._request_exit(portfolio, strategy, decision, noted)
         else:
             self._publish(portfolio, situation, decision, noted, received_ns)
 
-    def _request_exit(self, strategy: StrategyView, decision: ExitRequested, noted: Noted) -> None:
+    def _request_exit(
+        self, portfolio: Portfolio, strategy: StrategyView, decision: ExitRequested, noted: Noted
+    ) -> None:
         """Ask for it again and again until the strategy's state says that it was heard; the asking is idempotent."""
         command_id = derived_id("st", strategy.strategy_id, strategy.version, decision.reason.value)
         now_ns = self._clock_ns()
@@ -269,6 +279,7 @@ class Evaluation:
         elif now_ns < again_ns:
             return
         self._exit_again_ns[command_id] = now_ns + int(self._pace.exit_repeat_s * _NS)
+        self._recheck(portfolio, self._exit_again_ns[command_id])
         self.exits.put_nowait(ExitToRequest(strategy.strategy_id, command_id, decision))
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:

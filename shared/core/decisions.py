@@ -4,8 +4,8 @@ Level-triggered: it compares what is (position, the executor's word on plans) wi
 market time). The rules, in the order they are looked at:
 
 1. Nothing is decided while money is on its way: no funds yet, a plan open, fills not yet posted, sealed.
-2. No decision rests on a missing, zero or stale price.
-3. ``exiting``: everything into the funding asset. ``building``: the first purchase.
+2. ``exiting``: everything into the funding asset; what cannot be sold now keeps nothing else waiting.
+3. No other decision rests on a missing, zero or stale price. ``building``: the first purchase.
 4. ``active``: take-profit and stop-loss on (V - C)/C, inclusive, on N consecutive new quotes; then the threshold
    (inclusive, absolute percentage points) or the interval (a fixed grid from ``active_since``, regardless of drift).
 5. A rule that fired still waits for the cooldown, for tradable instruments and for an order above the minimum.
@@ -33,6 +33,7 @@ from shared.core.drift import (
     without_price,
 )
 from shared.core.identity import plan_id
+from shared.core.market import Quote
 from shared.core.money import HUNDRED, ZERO, plain
 from shared.core.position import PlanOutcome, Position
 from shared.core.reasons import Reason, code_of
@@ -157,17 +158,15 @@ def decide(
     position = _settled_position(situation)
     if isinstance(position, Hold):
         return position
-    targets = strategy.definition.targets
     if strategy.status is StrategyStatus.EXITING:
-        targets = {strategy.definition.funding_asset: HUNDRED}
-    unusable = _unusable_price(strategy, position, market, targets)
+        return _decide_exit(situation, position, market)
+    targets = strategy.definition.targets
+    unusable = _unusable_price(strategy, position, market, assets_concerned(position.holdings, targets))
     if unusable is not None:
         # Without a new quote nothing has been seen that could interrupt a count.
         return unusable if by_new_quote else replace(unusable, confirmations=confirmed)
     valuation = value_at_bid(position.holdings, targets, market.quotes, market.quote)
     look = _Look(situation, position, market, valuation)
-    if strategy.status is StrategyStatus.EXITING:
-        return _decide_exit(look)
     if strategy.status is StrategyStatus.BUILDING:
         return _decide_initial(look)
     exit_by_value = _decide_exit_by_value(look, confirmed, by_new_quote, confirming_quotes)
@@ -246,10 +245,7 @@ def _awaited_from_registry(situation: Situation) -> Reason | None:
     return None
 
 
-def _unusable_price(
-    strategy: StrategyView, position: Position, market: Market, targets: Mapping[str, Decimal]
-) -> Hold | None:
-    assets = assets_concerned(position.holdings, targets)
+def _unusable_price(strategy: StrategyView, position: Position, market: Market, assets: tuple[str, ...]) -> Hold | None:
     figures = Figures(strategy.definition, contributed=position.contributed)
     missing = without_price(assets, market.quotes, market.quote)
     if missing:
@@ -260,13 +256,45 @@ def _unusable_price(
     return None
 
 
-def _decide_exit(look: _Look) -> Decision:
-    """All into the funding asset; also when nothing needs selling: the executor's word on it ends the strategy."""
-    strategy = look.situation.strategy
-    to_sell = [line.asset for line in look.valuation.lines if line.quantity > 0 and line.target_pct == 0]
-    if to_sell and not any(look.market.can_trade(asset) for asset in to_sell):
-        return look.hold(Reason.NOT_TRADABLE, to_sell[0])
+def _decide_exit(situation: Situation, position: Position, market: Market) -> Decision:
+    """All into the funding asset; also when nothing needs selling: the executor's word on it ends the strategy.
+
+    What can be sold is not kept waiting by what cannot (halted, or without a usable price); only when nothing else is
+    left is that waited for, and only if it is more than dust. A pair that is no longer listed is never waited for.
+    """
+    strategy, funding = situation.strategy, situation.strategy.definition.funding_asset
+    unusable = _unusable_price(strategy, position, market, (funding,))
+    if unusable is not None:
+        return unusable
+    targets, unknown = {funding: HUNDRED}, Quote(ZERO, ZERO, market.now)
+    quotes = {asset: market.quotes.get(asset, unknown) for asset in assets_concerned(position.holdings, targets)}
+    look = _Look(situation, position, market, value_at_bid(position.holdings, targets, quotes, market.quote))
+    to_sell = [line for line in look.valuation.lines if line.target_pct == 0 and _is_worth_selling(line, look)]
+    waits = [(reason, line.asset) for line in to_sell if (reason := _obstacle_to_selling(line, look)) is not None]
+    if waits and len(waits) == len(to_sell):
+        return look.hold(*waits[0])
     return look.plan(EXIT, strategy.exit_reason or Reason.STOPPED_BY_USER.value)
+
+
+def _is_worth_selling(line: Valued, look: _Look) -> bool:
+    """Whether an asset is, or may be (without a known price), more than dust, and listed."""
+    market = look.market
+    if line.asset == market.quote:  # sold by buying the funding asset
+        bought = market.instruments.get(look.situation.strategy.definition.funding_asset)
+        return bought is not None and line.value >= bought.min_notional
+    instrument = market.instruments.get(line.asset)
+    if instrument is None or line.quantity == 0:
+        return False
+    return line.bid == 0 or is_tradable_leg(line, look.valuation.total, instrument)
+
+
+def _obstacle_to_selling(line: Valued, look: _Look) -> Reason | None:
+    market, funding = look.market, look.situation.strategy.definition.funding_asset
+    if not market.can_trade(funding if line.asset == market.quote else line.asset):
+        return Reason.NOT_TRADABLE
+    if without_price((line.asset,), market.quotes, market.quote):
+        return Reason.MISSING_PRICE
+    return Reason.STALE_PRICE if line.asset in market.stale else None
 
 
 def _decide_initial(look: _Look) -> Decision:

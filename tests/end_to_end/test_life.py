@@ -84,7 +84,8 @@ class Life:
             detail = await self.detail(strategy_id)
             return detail if detail["status"] in statuses else None
 
-        return await eventually(there, f"{strategy_id} is not {statuses}", within_s)
+        found: dict[str, Any] = await eventually(there, f"{strategy_id} is not {statuses}", within_s)
+        return found
 
     async def closed(self, strategy_id: str, wallet_before: Decimal, within_s: float = 25) -> Decimal:
         """What a strategy brought back to the wallet: it is closed, holds nothing, and the wallet has the money."""
@@ -94,7 +95,8 @@ class Life:
             there, empty = await self.usdt(), not (await self.detail(strategy_id))["holdings"]
             return there - wallet_before if there > wallet_before and empty else None
 
-        return await eventually(paid, "the wallet has nothing back", 5)
+        found: Decimal = await eventually(paid, "the wallet has nothing back", 5)
+        return found
 
     async def advance_until(self, strategy_id: str, *statuses: str, rows: int = 8) -> dict[str, Any]:
         """Move the market on, a row at a time, until the strategy gets there."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -194,6 +195,56 @@ def test_close_when_an_asset_had_no_usable_price_is_never_nothing_tradable() -> 
     named = with_stale_named(done, quiet)
     assert named.outcome is PlanOutcome.PARTIAL
     assert "stale_price:BTC" in named.detail
+
+
+HALTED = {"halted": True}
+UNSALEABLE = [
+    # ETH holds 100 USDT (4 to 5 are dust); what is with it, and how an exit with BTC already sold then ends
+    ("halted", "1", HALTED, PlanOutcome.PARTIAL),
+    ("halted dust", "0.04", HALTED, PlanOutcome.NOTHING_TRADABLE),
+    ("silent", "1", {"silent": True}, PlanOutcome.PARTIAL),
+    ("silent dust", "0.04", {"silent": True}, PlanOutcome.NOTHING_TRADABLE),
+    ("never priced", "1", {"silent": True, "bid": "0"}, PlanOutcome.PARTIAL),
+    ("halted and never priced", "1", {"halted": True, "bid": "0"}, PlanOutcome.PARTIAL),
+    ("no longer listed", "1", {"unlisted": True}, PlanOutcome.NOTHING_TRADABLE),
+    ("no longer listed, never priced", "1", {"unlisted": True, "bid": "0"}, PlanOutcome.NOTHING_TRADABLE),
+]
+
+
+@pytest.mark.parametrize(("held", "eth", "outcome"), [row[1:] for row in UNSALEABLE], ids=[r[0] for r in UNSALEABLE])
+@pytest.mark.parametrize("btc", ["0", "0.6"])
+def test_exit_when_something_cannot_be_sold_is_not_over_while_it_may_yet_be(
+    btc: str, held: str, eth: dict[str, Any], outcome: PlanOutcome
+) -> None:
+    now = market()
+    quotes = {"BTC": now.quotes["BTC"]}
+    halted = replace(now.instruments["ETH"], tradable=not eth.get("halted", False))
+    listed = {"BTC": now.instruments["BTC"], **({} if eth.get("unlisted") else {"ETH": halted})}
+    market_now = Market(quotes, listed, frozenset({"ETH"} if eth.get("silent") else ()))
+    lines = (
+        line("BTC", btc, "1000", "0"),
+        line("ETH", held, eth.get("bid", "100"), "0"),
+        line("USDT", "1", "1", "100"),
+    )
+    plan = record(*lines, kind="exit")
+    step = next_step(plan, market_now, TERMS)
+    if btc != "0":
+        assert isinstance(step, Send), "what can be sold is sold whatever becomes of the rest"
+        assert [order.asset for order in step.orders] == ["BTC"]
+        step = next_step(after(plan, step), market_now, TERMS)
+    assert isinstance(step, Close)
+    ended = with_stale_named(step, market_now).outcome
+    if btc == "0" or outcome is PlanOutcome.PARTIAL:
+        assert ended is outcome
+    else:
+        assert ended in {PlanOutcome.COMPLETED, PlanOutcome.PARTIAL}, "after a partial one the next finds nothing"
+
+
+def test_close_when_an_initial_plan_cannot_be_sized_is_neither_bought_nor_over() -> None:
+    lines = (line("XYZ", "5", "0", "50"), line("USDT", "100", "1", "50"))
+    done = next_step(record(*lines, kind="initial"), market(), TERMS)
+    assert isinstance(done, Close)
+    assert done.outcome is PlanOutcome.NOTHING_TRADABLE
 
 
 def test_next_step_when_a_held_asset_was_never_priced_closes_instead_of_failing() -> None:

@@ -268,6 +268,33 @@ async def test_stop_loss_when_confirmed_is_asked_for_and_repeated_until_heard(wo
     assert world.exits() == []
 
 
+async def test_stop_loss_when_the_registry_was_away_is_asked_for_again_without_a_quote(world: World) -> None:
+    world.tell(strategy("s1", version=5, stop_loss="-8"))
+    for _ in range(3):
+        world.tick(dict.fromkeys(PRICES, "0.9"))
+    (wanted,) = world.exits()
+    world.evaluation.exit_failed(wanted, 0.5)
+    world.tick({})  # a heartbeat: the market stands still
+    assert world.exits() == []
+    world.pass_time(0.6)
+    assert [again.command_id for again in world.exits()] == [wanted.command_id]
+    world.pass_time(1)
+    world.tick({"BTC": "2"})
+    world.pass_time(6)
+    assert world.exits() == [], "the level is no longer reached"
+
+
+@pytest.mark.parametrize("fresh", ["ONE", "BTC", "ETH"])
+async def test_exit_when_every_price_is_stale_begins_with_the_first_that_is_fresh(world: World, fresh: str) -> None:
+    world.tell(snapshot(1, PRICES, world.now_ns, stale=tuple(PRICES)))
+    world.tell(strategy("s1", "exiting", version=5))
+    assert (await world.codes())[-1] == "stale_price:BTC"
+    assert world.plans() == []
+    world.tick({fresh: "1"})
+    world.pass_time(1)
+    assert [made.plan.draft.kind for made in world.plans()] == ["exit"]
+
+
 async def test_stale_price_when_it_becomes_fresh_is_acted_on(world: World) -> None:
     world.tell(snapshot(1, PRICES, world.now_ns, stale=("BTC",)))
     world.tick({"ETH": "2"})
