@@ -104,6 +104,7 @@ class Portfolio:
             last_closed_at=closed_at,
             fills_total=progressed.fills_total,
             sealed=progressed.sealed,
+            last_fills=0 if last is None else last.fills,
         )
         self.last_kind = "" if last is None else last.kind
         return True

@@ -18,10 +18,10 @@ from shared.contracts.strategies import StopStrategy, StrategyChanged
 from shared.contracts.wire import Message
 from shared.core import identity
 from shared.core.errors import Refused, Stop
-from shared.core.position import PlanOutcome
+from shared.core.position import PlanOutcome, has_purchased
+from shared.core.situation import EXIT, INITIAL
 from shared.core.strategy import TRANSITIONS, StrategyStatus
 
-_BOUGHT = frozenset({PlanOutcome.COMPLETED, PlanOutcome.PARTIAL})
 _SOLD = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
 
 
@@ -160,9 +160,10 @@ def with_progress(record: StrategyRecord, progress: PlanProgressed) -> StrategyR
     """The record with the executor's word on its plans; what was learned before stays learned."""
     facts = record.facts
     closed = progress.last_closed
-    if closed and closed.kind == "initial" and closed.outcome in _BOUGHT and facts.initial_closed_at is None:
+    is_purchase = closed and closed.kind == INITIAL and has_purchased(closed.outcome, closed.fills)
+    if closed and is_purchase and facts.initial_closed_at is None:
         facts = replace(facts, initial_closed_at=closed.market_time)
-    if closed and closed.kind == "exit" and closed.outcome in _SOLD:
+    if closed and closed.kind == EXIT and closed.outcome in _SOLD:
         facts = replace(facts, exit_sold=True)
     if progress.sealed and facts.sealed_fills is None:
         facts = replace(facts, sealed_fills=progress.fills_total)

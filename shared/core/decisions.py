@@ -35,7 +35,7 @@ from shared.core.drift import (
 from shared.core.identity import plan_id
 from shared.core.market import Quote
 from shared.core.money import HUNDRED, ZERO, plain
-from shared.core.position import PlanOutcome, Position
+from shared.core.position import PlanOutcome, Position, has_purchased
 from shared.core.reasons import Reason, code_of
 from shared.core.situation import (
     EXIT,
@@ -55,7 +55,6 @@ COOLDOWN = timedelta(minutes=5)
 _CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
 _RUNNING = frozenset({StrategyStatus.BUILDING, StrategyStatus.ACTIVE, StrategyStatus.EXITING})
 _FINISHED_EXIT = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
-_FINISHED_PURCHASE = frozenset({PlanOutcome.COMPLETED, PlanOutcome.PARTIAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,8 @@ def _awaited_from_registry(situation: Situation) -> Reason | None:
     strategy, closed, outcome = situation.strategy, situation.last_closed_kind, situation.progress.last_outcome
     if strategy.status is StrategyStatus.EXITING and closed == EXIT and outcome in _FINISHED_EXIT:
         return Reason.AWAITING_RELEASE
-    if strategy.status is StrategyStatus.BUILDING and closed == INITIAL and outcome in _FINISHED_PURCHASE:
+    bought = closed == INITIAL and has_purchased(outcome, situation.progress.last_fills)
+    if strategy.status is StrategyStatus.BUILDING and bought:
         return Reason.AWAITING_ACTIVATION
     if strategy.status is StrategyStatus.ACTIVE and strategy.active_since is None:
         return Reason.AWAITING_ACTIVATION

@@ -38,7 +38,7 @@ class PlanProgress:
     """The executor's word on one strategy's plans: at most one is open.
 
     ``fills_total`` counts every fill the executor has booked for the strategy. ``sealed``: it takes no more plans.
-    ``last_closed_at`` is market time.
+    ``last_closed_at`` is market time, ``last_fills`` the number of fills of the last closed plan.
     """
 
     strategy_id: str
@@ -48,3 +48,9 @@ class PlanProgress:
     last_closed_at: datetime | None = None
     fills_total: int = 0
     sealed: bool = False
+    last_fills: int = 0
+
+
+def has_purchased(outcome: PlanOutcome | None, fills: int) -> bool:
+    """Whether an initial plan that ended so was the first purchase; one whose every order came to nothing was not."""
+    return outcome is PlanOutcome.COMPLETED or (outcome is PlanOutcome.PARTIAL and fills > 0)

@@ -110,6 +110,7 @@ def _ended(outcome: PlanOutcome) -> PlanProgress:
 
 
 COMPLETED, PARTIAL, EXPIRED = _ended(PlanOutcome.COMPLETED), _ended(PlanOutcome.PARTIAL), _ended(PlanOutcome.EXPIRED)
+BOUGHT = replace(PARTIAL, last_fills=1)
 NOTHING, OPEN = _ended(PlanOutcome.NOTHING_TRADABLE), replace(CLOSED, open_plan_id="pl1")
 UNPOSTED, SEALED = replace(CLOSED, fills_total=1), replace(CLOSED, sealed=True)
 ACTIVE = StrategyStatus.ACTIVE
@@ -120,7 +121,8 @@ STATES = [
     ("building, no money yet", _state(BUILDING, NONE), "awaiting_funds"),
     ("building, funded", _state(BUILDING, CASH), "initial_purchase"),
     ("building, bought", _state(BUILDING, BALANCED, COMPLETED, "initial"), "awaiting_activation"),
-    ("building, bought in part", _state(BUILDING, BALANCED, PARTIAL, "initial"), "awaiting_activation"),
+    ("building, bought in part", _state(BUILDING, BALANCED, BOUGHT, "initial"), "awaiting_activation"),
+    ("building, every order came to nothing", _state(BUILDING, CASH, PARTIAL, "initial"), "cooldown"),
     ("building, plan expired", _state(BUILDING, CASH, EXPIRED, "initial"), "initial_purchase"),
     ("building, nothing tradable a minute ago", _state(BUILDING, CASH, NOTHING, "initial"), "cooldown"),
     ("active, plan open", _state(ACTIVE, BALANCED, OPEN), "plan_open"),

@@ -105,19 +105,23 @@ def test_stop_when_asked_twice_keeps_the_first_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "bought", "sold"),
+    ("outcome", "fills", "bought", "sold"),
     [
-        (PlanOutcome.COMPLETED, True, True),
-        (PlanOutcome.PARTIAL, True, False),
-        (PlanOutcome.NOTHING_TRADABLE, False, True),
-        (PlanOutcome.EXPIRED, False, False),
-        (PlanOutcome.STALE, False, False),
+        (PlanOutcome.COMPLETED, 3, True, True),
+        (PlanOutcome.PARTIAL, 1, True, False),
+        (PlanOutcome.PARTIAL, 0, False, False),  # every order was refused, or nothing had a price
+        (PlanOutcome.NOTHING_TRADABLE, 0, False, True),
+        (PlanOutcome.EXPIRED, 0, False, False),
+        (PlanOutcome.STALE, 0, False, False),
     ],
 )
-def test_plan_when_it_ends_counts_only_if_it_did_its_work(outcome: PlanOutcome, bought: bool, sold: bool) -> None:
-    after = life.with_progress(START.record, progressed(ID, 1, "closed", kind="initial", outcome=outcome))
+def test_plan_when_it_ends_counts_only_if_it_did_its_work(
+    outcome: PlanOutcome, fills: int, bought: bool, sold: bool
+) -> None:
+    initial = progressed(ID, 1, "closed", kind="initial", outcome=outcome, fills=fills)
+    after = life.with_progress(START.record, initial)
     assert (after.facts.initial_closed_at is not None) is bought
-    after = life.with_progress(START.record, progressed(ID, 1, "closed", kind="exit", outcome=outcome))
+    after = life.with_progress(START.record, progressed(ID, 1, "closed", kind="exit", outcome=outcome, fills=fills))
     assert after.facts.exit_sold is sold
 
 
