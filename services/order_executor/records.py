@@ -41,7 +41,7 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class FillRecord:
-    """A booked trade of a plan."""
+    """A booked trade."""
 
     trade_id: str
     client_order_id: str
@@ -65,7 +65,10 @@ class CycleSizing:
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """An accepted plan with everything done for it so far. ``is_open`` False: nothing more will be done."""
+    """An accepted plan with everything done for it so far. ``is_open`` False: nothing more will be done.
+
+    ``fills``: every fill of the strategy that the plan's holdings do not contain yet, also late ones of earlier plans.
+    """
 
     plan: RebalancePlanned
     is_open: bool
@@ -101,7 +104,7 @@ class Evidence:
 
 @exact
 def holdings_of(record: PlanRecord) -> dict[str, Decimal]:
-    """The strategy's holdings now: as the plan saw them, changed by the plan's own fills.
+    """The strategy's holdings now: as the plan saw them, changed by the fills since.
 
     buy: asset +q, quote -quote_quantity; sell: the reverse; the fee is taken from its own asset.
     """

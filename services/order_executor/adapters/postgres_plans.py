@@ -13,7 +13,9 @@ from services.order_executor.steps import Close
 from shared.contracts import subjects
 from shared.contracts.plans import PlanClosedSummary, PlanProgressed, RebalancePlanned
 from shared.contracts.wire import Meta
+from shared.core.orders import UNSETTLED
 from shared.core.position import PlanOutcome
+from shared.core.situation import EXIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,9 @@ class PlanStore:
             or plan.fills_seen != strategy.fills_total
             or plan.venue != strategy.venue
         )
-        if stale or row["taken"]:
+        # Exiting has no way back, so a purchase after an exit was decided by somebody who has not heard of it.
+        exited = strategy.last_closed is not None and strategy.last_closed.kind == EXIT
+        if stale or row["taken"] or (exited and plan.kind != EXIT):
             return "stale"
         return "busy" if row["busy"] else None
 
@@ -150,11 +154,14 @@ class PlanStore:
         return [row["plan_id"] for row in rows]
 
     async def load(self, plan_id: str) -> PlanRecord:
-        """The plan with its orders (by round) and fills (as booked)."""
-        async with self._pool.acquire() as connection:
+        """The plan with its orders (by round) and every fill booked since it was decided, in order: its own, and late
+        ones of plans before it, which have changed what it may spend.
+        """
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             plan = await connection.fetchrow(
                 "SELECT body, sizing, outcome FROM executor.plans WHERE plan_id = $1", plan_id
             )
+            body = RebalancePlanned.model_validate_json(plan["body"])
             orders = await connection.fetch(
                 f"SELECT {ORDER_COLUMNS} FROM executor.orders WHERE plan_id = $1 ORDER BY round, symbol",  # noqa: S608
                 plan_id,
@@ -162,11 +169,12 @@ class PlanStore:
             fills = await connection.fetch(
                 "SELECT f.trade_id, f.client_order_id, o.asset, o.quote, o.side, f.quantity, f.quote_quantity, f.fee, "
                 "f.fee_asset, f.market_time FROM executor.fills f JOIN executor.orders o USING (client_order_id) "
-                "WHERE f.plan_id = $1 ORDER BY f.fill_number",
-                plan_id,
+                "WHERE f.strategy_id = $1 AND f.fill_number > $2 ORDER BY f.fill_number",
+                body.strategy_id,
+                body.fills_seen,
             )
         return PlanRecord(
-            plan=RebalancePlanned.model_validate_json(plan["body"]),
+            plan=body,
             is_open=plan["outcome"] is None,
             orders=tuple(order_from(row) for row in orders),
             fills=tuple(fill_from(row) for row in fills),
@@ -175,20 +183,22 @@ class PlanStore:
 
     async def close(self, record: PlanRecord, close: Close, market_time: datetime) -> bool:
         """Close the plan and publish it, and the seal if one waits. False when it was closed already, or when a fill
-        was booked since ``record`` was loaded: look again.
+        was booked or an order came back to life since ``record`` was loaded: look again.
         """
         plan, now = record.plan, datetime.now(UTC)
         async with self._pool.acquire() as connection, connection.transaction():
             strategy = (await lock_strategies(connection, [plan.strategy_id]))[plan.strategy_id]
             closed = await connection.fetchval(
                 "UPDATE executor.plans p SET outcome = $2, detail = $3, closed_at = $4 WHERE plan_id = $1 "
-                "AND outcome IS NULL AND (SELECT count(*) FROM executor.fills f WHERE f.plan_id = p.plan_id) = $5 "
-                "RETURNING true",
+                "AND outcome IS NULL AND $5::bigint = $6::bigint AND NOT EXISTS (SELECT FROM executor.orders o "
+                "WHERE o.plan_id = p.plan_id AND o.state = ANY($7::text[])) RETURNING true",
                 plan.plan_id,
                 close.outcome.value,
                 close.detail,
                 now,
-                len(record.fills),
+                plan.fills_seen + len(record.fills),
+                strategy.fills_total,
+                [state.value for state in UNSETTLED],
             )
             if not closed:
                 return False

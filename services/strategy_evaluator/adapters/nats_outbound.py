@@ -72,12 +72,15 @@ class Outbound:
         self._plan_expiry, self._clock_ns = plan_expiry, clock_ns
 
     async def publish_plan(self, to_publish: PlanToPublish) -> None:
-        """Store a plan in its stream, once per plan id. Raises RetryLater when that is not certain."""
+        """Store a plan in its stream, once per plan id and kind. Raises RetryLater when that is not certain.
+
+        The kind, because the executor may have dropped another evaluator's plan of this id that was not for an exit.
+        """
         message = planned(to_publish, self._plan_expiry)
         await self._publisher.publish(
             subjects.plans(message.strategy_id),
             message,
-            message_id=message.plan_id,
+            message_id=f"{message.plan_id}.{message.kind}",
             correlation_id=message.plan_id,
         )
 
