@@ -1,26 +1,41 @@
 """`trimtab`: the program. Each group of commands is a module of its own."""
 
-import typer
+import sys
+from typing import TYPE_CHECKING
 
-from deploy.command_line import demo, events, stack, strategy, wallet
+if TYPE_CHECKING:
+    import typer
 
-app = typer.Typer(
-    name="trimtab",
-    help="Keep crypto portfolios on their target weights: the whole system on this machine, and commands for it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(demo.demo)
-stack.register(app)
-app.add_typer(strategy.app, name="strategy")
-app.add_typer(wallet.app, name="wallet")
-app.add_typer(events.app, name="events")
+_INTERRUPTED = 130
+
+
+def program() -> "typer.Typer":
+    """The commands."""
+    import typer
+
+    from deploy.command_line import demo, events, stack, strategy, wallet
+
+    app = typer.Typer(
+        name="trimtab",
+        help="Keep crypto portfolios on their target weights: the whole system on this machine, and commands for it.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command()(demo.demo)
+    stack.register(app)
+    app.add_typer(strategy.app, name="strategy")
+    app.add_typer(wallet.app, name="wallet")
+    app.add_typer(events.app, name="events")
+    return app
 
 
 def main() -> None:
     """The entry point of the command `trimtab`."""
-    app()
+    try:
+        program()()
+    except KeyboardInterrupt:  # while it was still loading, or already ending
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
+
+from rich.markup import escape
 
 from deploy.demo.postgres_books import BooksFound, check_run
 from deploy.demo.postgres_report import Activity, read_activity
@@ -151,29 +154,37 @@ def _strategy(strategy: dict[str, Any], activity: Activity) -> dict[str, Any]:
 
 
 def summary_of(report: Report) -> str:
-    """A few lines for people (rich markup)."""
+    """A few lines for people (rich markup), which fit 80 columns."""
     content = report.content
-    books, orders = content["ledger"], content["orders"]
+    prices, books, orders = content["prices"], content["ledger"], content["orders"]
+    first, last = (str(prices[name])[:16].replace("T", " ") for name in ("first", "last"))
     lines = [
-        f"[bold]{content['prices']['source']}[/bold]: {content['prices']['ticks']:,} ticks, "
-        f"{content['prices']['first']} to {content['prices']['last']}, {content['wall_s']:.0f} s"
-    ]
-    for one in content["strategies"]:
-        lines.append(
-            f"  {one['name']}: {one['status']}, {Decimal(one['value'] or 0):.2f} USDT "
-            f"({Decimal(one['profit_pct'] or 0):+.2f} %), {_counted(one['rebalances'], 'rebalance')}, "
-            f"worst drift after one {Decimal(one['worst_drift_after_rebalance']):.3f} points"
-        )
-    lines += [f"  not started, assets never listed: {one}" for one in content["not_started"]]
-    lines.append(
+        f"[bold]{escape(prices['source'])}[/bold]",
+        f"  {first} to {last} market time, {prices['ticks']:,} ticks, {content['wall_s']:.0f} s",
+        *_strategy_lines(content["strategies"]),
+        *(f"  not started, assets never listed: {escape(one)}" for one in content["not_started"]),
         f"  {_counted(content['plans'], 'plan')}, {_counted(orders['sent'], 'order')} "
-        f"({orders['filled']} filled, {orders['unknown']} unknown), {_counted(content['fills'], 'fill')}"
-    )
+        f"({orders['filled']} filled, {orders['unknown']} unknown), {_counted(content['fills'], 'fill')}",
+    ]
     good = books["balanced"] and books["equals_venue"]
     verdict = "[green]balanced, equal to the venue[/green]" if good else "[red]NOT RIGHT[/red]"
-    lines.append(f"  books: {books['transactions']} transactions, {books['postings']} postings: {verdict}")
-    lines += [f"    [red]{difference}[/red]" for difference in books["differences"]]
-    return "\n".join(lines)
+    lines.append(f"  books: {books['transactions']:,} transactions, {books['postings']:,} postings: {verdict}")
+    return "\n".join([*lines, *(f"    [red]{escape(difference)}[/red]" for difference in books["differences"])])
+
+
+def _strategy_lines(strategies: Sequence[dict[str, Any]]) -> list[str]:
+    width = max((len(one["name"]) for one in strategies), default=0)
+    lines = []
+    for one in strategies:
+        profit = Decimal(one["profit_pct"] or 0)
+        colour = "green" if profit >= 0 else "red"
+        drift = f", at most {Decimal(one['worst_drift_after_rebalance']):.3f} points off after one"
+        lines.append(
+            f"  {escape(one['name'].ljust(width))}  {one['status']}  {Decimal(one['value'] or 0):,.2f} USDT  "
+            f"[{colour}]{profit:+.2f} %[/{colour}]  {_counted(one['rebalances'], 'rebalance')}"
+            f"{drift if one['rebalances'] else ''}"
+        )
+    return lines
 
 
 def _counted(count: int, thing: str) -> str:

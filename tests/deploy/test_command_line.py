@@ -1,6 +1,7 @@
 """`trimtab up|status|down|logs` as a user meets them."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,38 @@ def test_status_when_the_launcher_was_killed_says_that_nothing_runs(tmp_path: Pa
         process.wait()
         assert trimtab("down", "--data", str(folder), cwd=tmp_path).returncode == 0
         assert trimtab("status", "--data", str(folder), cwd=tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("after_s", [0.05, 1.5])
+def test_command_when_interrupted_while_loading_ends_without_a_traceback(tmp_path: Path, after_s: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.command_line", "demo", "--quiet", "--data", str(tmp_path / "demo")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(after_s)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert not (tmp_path / "demo").exists()
+    # Before our first instruction it is Python itself that dies of the signal.
+    if after_s > 0.05:
+        assert process.returncode in (0, 1, 130)
+        assert "Traceback" not in output
+
+
+def test_demo_when_its_folder_holds_something_else_refuses_and_leaves_it(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    done = trimtab("demo", "--data", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: data: holds something that would be removed" in done.stderr
+    assert [child.name for child in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_demo_when_the_report_cannot_be_written_refuses_before_it_starts(tmp_path: Path) -> None:
+    done = trimtab("demo", "--report", "none/report.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--report" in done.stderr
+    assert list(tmp_path.iterdir()) == []

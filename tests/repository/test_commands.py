@@ -21,9 +21,9 @@ def commands() -> dict[str, set[str]]:
     """The command line's commands, each with its subcommands."""
     import typer.main
 
-    from deploy.command_line.__main__ import app
+    from deploy.command_line.__main__ import program
 
-    top = typer.main.get_command(app)
+    top = typer.main.get_command(program())
     return {name: set(getattr(command, "commands", {})) for name, command in getattr(top, "commands", {}).items()}
 
 
