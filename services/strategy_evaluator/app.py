@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.strategy_evaluator.adapters.nats_outbound import SOURCE, Outbound
-from services.strategy_evaluator.evaluation import Evaluation, Pace
+from services.strategy_evaluator.evaluation import Clocks, Evaluation, Pace
 from services.strategy_evaluator.handlers import Handlers, HeartbeatHandler, heartbeat
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
@@ -45,13 +45,13 @@ class StrategyEvaluatorApp:
         self.health = Health(self._broker)
         # A new id with every start: a restarted evaluator is another member, its predecessor fades away.
         self.members = Members(f"{settings.instance}-{uuid.uuid4().hex[:12]}", settings.member_gone_s)
-        self._journal = Journal(self.members.own_id, settings.decisions_interval_s, time.time_ns)
+        self._journal = Journal(self.members.own_id, settings.decisions_interval_s, time.monotonic_ns)
         self.evaluation = Evaluation(
             self.members,
             self._journal,
             Patience(settings.prices_silence_s, settings.prices_lag_s),
             Pace(settings.plan_repeat_s, settings.plan_spacing_s, confirming_quotes=settings.confirming_quotes),
-            time.time_ns,
+            Clocks(),
         )
         self._publisher = Publisher(self._broker, SOURCE)
         self._outbound = Outbound(

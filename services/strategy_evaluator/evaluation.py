@@ -1,6 +1,7 @@
 """The evaluator at work: events and prices in, looks at strategies, plans and exits out. One event loop, no locks."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -30,13 +31,21 @@ _CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long to wait, by the wall clock, before a plan is repeated (``repeat_s``), follows one that fell short
+    """How long to wait, by the steady clock, before a plan is repeated (``repeat_s``), follows one that fell short
     (``spacing_s``), or an exit is asked for again (``exit_repeat_s``)."""
 
     repeat_s: float = 10.0
     spacing_s: float = 1.0
     exit_repeat_s: float = 6.0
     confirming_quotes: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Nanoseconds: ``wall_ns`` since 1970 (what frames and plans carry), ``steady_ns`` never set (how long ago)."""
+
+    wall_ns: Callable[[], int] = time.time_ns
+    steady_ns: Callable[[], int] = time.monotonic_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +78,18 @@ class Evaluation:
     """Keeps a certificate for every strategy it owns and looks again whenever one is broken.
 
     ``plans`` and ``exits`` are what it wants published; ``pending`` holds looks that are waiting for their turn.
+    Waits are measured by the steady clock: a wall clock that is set back must not stretch them.
     """
 
-    def __init__(
-        self, members: Members, journal: Journal, patience: Patience, pace: Pace, clock_ns: Callable[[], int]
-    ) -> None:
+    def __init__(self, members: Members, journal: Journal, patience: Patience, pace: Pace, clocks: Clocks) -> None:
         self.portfolios = Portfolios()
         self.plans: asyncio.Queue[PlanToPublish] = asyncio.Queue()
         self.exits: asyncio.Queue[ExitToRequest] = asyncio.Queue()
         self.looks = 0
         self.ticks = 0
         self._members, self._journal = members, journal
-        self._patience, self._pace, self._clock_ns = patience, pace, clock_ns
+        self._patience, self._pace = patience, pace
+        self._wall_ns, self._steady_ns = clocks.wall_ns, clocks.steady_ns
         self._venues: dict[str, VenuePrices] = {}
         self._watch = Watch()
         self._pending: dict[int, _Cause] = {}
@@ -111,7 +120,7 @@ class Evaluation:
             self._enqueue(slots)
 
     def _on_news(self, prices: VenuePrices, take: Callable[[VenuePrices, int], News]) -> None:
-        now_ns = self._clock_ns()
+        now_ns = self._wall_ns()
         had_market = prices.market_time_ms > 0
         news = take(prices, now_ns)
         self.ticks += len(news.quotes)
@@ -178,11 +187,11 @@ class Evaluation:
         portfolio = self.portfolios.of(failed.strategy.strategy_id)
         if portfolio.emission.plan_id == failed.plan.draft.plan_id:
             portfolio.emission.plan_id = ""
-            self._recheck(portfolio, self._clock_ns() + int(self._pace.spacing_s * _NS))
+            self._recheck(portfolio, self._steady_ns() + int(self._pace.spacing_s * _NS))
 
     def exit_failed(self, failed: ExitToRequest, after_s: float) -> None:
         """An exit could not be asked for: after that time, ask again if its level is still reached."""
-        again_ns = self._clock_ns() + int(after_s * _NS)
+        again_ns = self._steady_ns() + int(after_s * _NS)
         self._exit_again_ns[failed.command_id] = again_ns
         self._recheck(self.portfolios.of(failed.strategy_id), again_ns)
 
@@ -204,7 +213,7 @@ class Evaluation:
 
     def look_at_pending(self, most: int) -> None:
         """Take at most so many of the waiting looks."""
-        now_ns = self._clock_ns()
+        now_ns = self._wall_ns()
         markets: dict[str, Market | None] = {}
         for slot in list(islice(self._pending, most)):
             cause = self._pending.pop(slot)
@@ -220,7 +229,7 @@ class Evaluation:
 
     def look_at_rechecks(self) -> None:
         """Enqueue the strategies whose wall-clock wait is over."""
-        now_ns = self._clock_ns()
+        now_ns = self._steady_ns()
         while self._rechecks and self._rechecks[0][0] <= now_ns:
             self._enqueue((heappop(self._rechecks)[1],))
 
@@ -261,7 +270,7 @@ class Evaluation:
             self._journal.held(noted)
             if decision.reason in _KEEPS_FROM_EXIT and strategy.status is StrategyStatus.EXITING:
                 # It may wait for several things at once, the certificate names one: money on its way out looks itself.
-                self._recheck(portfolio, self._clock_ns() + int(self._pace.spacing_s * _NS))
+                self._recheck(portfolio, self._steady_ns() + int(self._pace.spacing_s * _NS))
         elif isinstance(decision, ExitRequested):
             self._request_exit(portfolio, strategy, decision, noted)
         else:
@@ -272,7 +281,7 @@ class Evaluation:
     ) -> None:
         """Ask for it again and again until the strategy's state says that it was heard; the asking is idempotent."""
         command_id = derived_id("st", strategy.strategy_id, strategy.version, decision.reason.value)
-        now_ns = self._clock_ns()
+        now_ns = self._steady_ns()
         again_ns = self._exit_again_ns.get(command_id)
         if again_ns is None:
             self._journal.acted(replace(noted, unique_id=f"{command_id}.decided"))
@@ -283,7 +292,7 @@ class Evaluation:
         self.exits.put_nowait(ExitToRequest(strategy.strategy_id, command_id, decision))
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
-        now_ns, emission = self._clock_ns(), portfolio.emission
+        now_ns, emission = self._steady_ns(), portfolio.emission
         wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.plan_id)
         if now_ns < wait_until_ns:
             self._recheck(portfolio, wait_until_ns)
@@ -291,7 +300,8 @@ class Evaluation:
         draft = plan.draft
         emission.plan_id, emission.at_ns = draft.plan_id, now_ns
         self._recheck(portfolio, now_ns + int(self._pace.repeat_s * _NS))
-        self.plans.put_nowait(PlanToPublish(situation.strategy, plan, now_ns, received_ns or now_ns))
+        decided_ns = self._wall_ns()
+        self.plans.put_nowait(PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns))
         self._journal.acted(replace(noted, unique_id=f"{draft.plan_id}.decided", plan_id=draft.plan_id))
 
     def _wait_ns(self, situation: Situation, plan: Plan, emitted: str) -> int:

@@ -20,7 +20,7 @@ _ENDED = frozenset({StrategyStatus.CLOSED, StrategyStatus.REFUSED})
 
 @dataclass(slots=True)
 class Emission:
-    """The last plan this evaluator published for a strategy, and when by the wall clock; "" for none."""
+    """The last plan this evaluator published for a strategy, and when by the steady clock; "" for none."""
 
     plan_id: str = ""
     at_ns: int = 0

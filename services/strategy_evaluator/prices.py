@@ -84,8 +84,8 @@ class VenuePrices:
         self._lagging = False
 
     def usable(self, now_ns: int) -> bool:
-        """Whether prices are arriving, in time."""
-        return not self._lagging and now_ns - self._heard_ns <= self._patience.silence_s * _NS
+        """Whether prices arrive, in time. After the wall clock was set back nobody knows, until the next frame."""
+        return not self._lagging and 0 <= now_ns - self._heard_ns <= self._patience.silence_s * _NS
 
     def market(self, now_ns: int) -> Market | None:
         """The venue at this moment; None before its instruments and its time are known. All stale when not usable."""

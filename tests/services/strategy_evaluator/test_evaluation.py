@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.strategy_evaluator.evaluation import Evaluation, ExitToRequest, Pace, PlanToPublish
+from services.strategy_evaluator.evaluation import Clocks, Evaluation, ExitToRequest, Pace, PlanToPublish
 from services.strategy_evaluator.handlers import Handlers
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
@@ -38,14 +38,20 @@ class World:
 
     def __init__(self, **pace: Any) -> None:
         self.now_ns = 1_700_000_000 * NS
+        self.set_back_ns = 0
         self.members = Members("e1", 3.0)
-        self.journal = Journal("e1", 60.0, self.clock)
-        self.evaluation = Evaluation(self.members, self.journal, Patience(), Pace(**pace), self.clock)
+        self.journal = Journal("e1", 60.0, self.steady)
+        self.evaluation = Evaluation(
+            self.members, self.journal, Patience(), Pace(**pace), Clocks(self.clock, self.steady)
+        )
         self.handlers = Handlers(self.evaluation)
         self.sequence = 0
         self.decisions: list[DecisionRecorded] = []
 
     def clock(self) -> int:
+        return self.now_ns - self.set_back_ns
+
+    def steady(self) -> int:
         return self.now_ns
 
     def tell(self, *messages: Message) -> None:
@@ -62,7 +68,7 @@ class World:
 
     def tick(self, prices: dict[str, str], **changes: Any) -> None:
         self.sequence += 1
-        self.evaluation.take_frame(encode_frame(frame(self.sequence, prices, self.now_ns, **changes)))
+        self.evaluation.take_frame(encode_frame(frame(self.sequence, prices, self.clock(), **changes)))
         self.look()
 
     def look(self) -> None:
@@ -150,6 +156,26 @@ def test_plan_when_nobody_answers_is_repeated_after_ten_seconds_only(world: Worl
     assert world.plans() == []
     world.tick({"ETH": "2"})  # prices keep coming
     world.pass_time(0.2)
+    assert len(world.plans()) == 1
+
+
+def test_plan_when_the_clock_was_set_back_meanwhile_is_repeated_all_the_same(world: World) -> None:
+    world.tick({"ETH": "2"})
+    assert len(world.plans()) == 1
+    world.set_back_ns = 3600 * NS
+    world.pass_time(9)
+    world.tick({"ETH": "2.1"})
+    assert world.plans() == []
+    world.pass_time(2)
+    assert len(world.plans()) == 1
+
+
+def test_prices_when_the_clock_was_set_back_and_the_feed_is_silent_are_not_traded_on(world: World) -> None:
+    world.set_back_ns = 3600 * NS
+    world.pass_time(5)
+    world.tell(position("s1", {"ONE": "1200"}, 2))
+    assert world.plans() == []
+    world.tick({})
     assert len(world.plans()) == 1
 
 
