@@ -32,12 +32,17 @@ class InstrumentListing:
         """Read them once, as soon as the venue answers."""
         while True:
             try:
-                self._newest = await self._venue.fetch_instruments()
-                self._market.set_instruments(self._newest)
-                return
+                newest = await self._venue.fetch_instruments()
             except (RetryLater, ValueError) as error:
                 log.info("instruments cannot be read now: %s", error)
-                await asyncio.sleep(RETRY_S)
+            else:
+                # A whole venue does not vanish: taken at its word, every holding would be one that nobody can sell.
+                if newest:
+                    self._newest = newest
+                    self._market.set_instruments(newest)
+                    return
+                log.warning("the venue lists no pair: not believed")
+            await asyncio.sleep(RETRY_S)
 
     async def publish(self, publisher: Publisher, epoch: int) -> None:
         """Publish what was read last, if it differs from what was published. Raises RetryLater."""

@@ -22,11 +22,15 @@ UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # 57: shutdown, crash of another backend, a statement that took too long
+    asyncpg.InsufficientResourcesError,  # 53: disk full, too many connections
+    asyncpg.TransactionRollbackError,  # 40: chosen as a deadlock's victim
+    asyncpg.LockNotAvailableError,  # 55P03: somebody holds the lock for longer than we wait
+    asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03: this process was frozen
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: a standby that will be promoted
 )
-"""The database is not there, or not yet: the same call may succeed later."""
+"""The database is not there, not yet, or busy with others: the same call may succeed later, however long that takes."""
 
 
 async def create_pool(

@@ -36,15 +36,6 @@ from shared.messaging.database_postgres import UNAVAILABLE
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
-_TRANSIENT = (
-    *UNAVAILABLE,
-    asyncpg.TransactionRollbackError,  # 40
-    asyncpg.InsufficientResourcesError,  # 53: disk full, too many connections
-    asyncpg.OperatorInterventionError,  # 57: shutdown, crash of another backend, cancelled
-    asyncpg.LockNotAvailableError,  # 55P03: somebody else posts, and is slow
-    asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03: this process was frozen
-    asyncpg.ReadOnlySQLTransactionError,  # 25006: a standby that will be promoted
-)
 _BAD_REQUEST = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 _UPSERT_BALANCES = """
@@ -100,7 +91,7 @@ class PostgresJournal:
                 keeper = Bookkeeper(pages, self._now())
                 outcomes = keeper.settle_all(requests)
                 await write_changes(connection, pages, keeper.changes, keeper.posted_at)
-        except _TRANSIENT as error:
+        except UNAVAILABLE as error:
             raise RetryLater(f"the journal cannot be reached: {error!r}") from error
         except _BAD_REQUEST:
             raise

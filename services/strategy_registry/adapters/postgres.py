@@ -33,14 +33,6 @@ _INSERT = f"INSERT INTO registry.strategies ({_COLUMNS}) VALUES ({', '.join(f'${
 _UPDATE = (
     f"UPDATE registry.strategies SET {', '.join(f'{name} = ${n + 1}' for n, name in enumerate(_NAMES))} WHERE id = $1"  # noqa: S608
 )
-_NOT_NOW = (
-    *UNAVAILABLE,
-    asyncpg.OperatorInterventionError,  # a statement that took too long, among others
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,  # deadlock
-    asyncpg.LockNotAvailableError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +217,7 @@ class RegistryStore:
         try:
             async with self._pool.acquire(timeout=10) as connection, connection.transaction():
                 yield Transaction(connection, now)
-        except _NOT_NOW as error:
+        except UNAVAILABLE as error:
             raise RetryLater(f"Postgres is away: {error}") from error
 
     async def ping(self) -> str | None:
@@ -233,7 +225,7 @@ class RegistryStore:
         try:
             async with self._pool.acquire(timeout=2) as connection:
                 await connection.fetchval("SELECT 1", timeout=2)
-        except (*_NOT_NOW, asyncpg.PostgresError) as error:
+        except (*UNAVAILABLE, asyncpg.PostgresError) as error:
             return f"Postgres does not answer: {error}"
         return None
 

@@ -1,22 +1,27 @@
-"""Words that come late, on a real PostgreSQL: fills of an earlier plan while a later one is open, orders that turn out
-to be alive while their plan is being closed, decisions made by an evaluator that has not heard of an exit.
+"""Words that come late or cannot be stored now, on a real PostgreSQL: fills of an earlier plan while a later one is
+open, orders that turn out to be alive while their plan is being closed, decisions of an evaluator that has not heard of
+an exit, commands that meet a lock.
 """
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from services.order_executor.adapters.postgres_account import AccountStore
 from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
+from services.order_executor.handlers import Handlers
 from services.order_executor.records import Evidence, OrderRecord, PlanRecord, holdings_of
+from services.order_executor.runner import PlanRunners
 from services.order_executor.steps import Close, Send, Terms, next_step
-from shared.contracts.plans import RebalancePlanned
+from shared.contracts.plans import RebalancePlanned, SealStrategy
 from shared.contracts.wire import Meta
+from shared.core.errors import RetryLater
 from shared.core.identity import plan_id
 from shared.core.orders import OrderState, VenueReport
 from shared.core.position import PlanOutcome
@@ -125,3 +130,23 @@ async def test_plan_when_an_exit_has_been_carried_out_is_taken_for_an_exit_only(
     assert (await books.accept(sold, kind="rebalance"))[1] == "stale"
     assert (await books.accept(sold, kind="initial"))[1] == "stale"
     assert (await books.accept(sold, kind="exit"))[1] == "accepted"
+
+
+async def test_commands_when_the_strategy_is_locked_come_again_instead_of_being_given_up(postgres_dsn: str) -> None:
+    """A command in the dead letters would leave its strategy unsealed, and so its money unpaid, for ever."""
+    holder = await asyncpg.connect(postgres_dsn)
+    pool = await asyncpg.create_pool(postgres_dsn, min_size=1, max_size=2, server_settings={"lock_timeout": "100"})
+    try:
+        plans = PlanStore(pool)
+        await plans.accept(record(*CASH).plan, META, NOW)
+        handlers = Handlers("paper", plans, cast(PlanRunners, None), lambda: None)  # no plan gets so far
+        async with holder.transaction():
+            await holder.execute("SELECT FROM executor.strategies FOR UPDATE")
+            with pytest.raises(RetryLater):
+                await handlers.on_seal(SealStrategy(strategy_id="s1", venue="paper"), META)
+            with pytest.raises(RetryLater):
+                await handlers.on_plan(record(*CASH).plan, META)
+        await handlers.on_seal(SealStrategy(strategy_id="s1", venue="paper"), META)
+    finally:
+        await pool.close()
+        await holder.close()
