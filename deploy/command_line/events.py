@@ -42,6 +42,8 @@ def tail(
     query = {"type": type_ or [], "stream": stream or [], "strategy_id": strategy, "since": since}
     with reported(), gateway_of(data) as api:
         console = Console(soft_wrap=True, highlight=False)
+        if since == "now" and console.is_terminal and not as_json:
+            typer.echo("following what happens from now on (--since all: from the beginning; Ctrl-C ends)", err=True)
         try:
             for number, event in enumerate(_events(api, query), start=1):
                 if as_json:

@@ -87,5 +87,8 @@ def running_stack(data_dir: Path) -> dict[str, Any]:
     folder = DataFolder(data_dir)
     content = folder.read_stack()
     if not content or not folder.is_locked():
-        fail(f"no stack is running on {folder.path}: start one with `trimtab up`")
+        chosen = "" if data_dir == DEFAULT_DATA_DIR else f" --data {data_dir}"
+        fail(
+            f"no stack is running on {folder.path}: start one with `trimtab up{chosen}`, or name its folder with --data"
+        )
     return content

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +33,7 @@ from deploy.embedded.data_folder import DataFolder
 from deploy.embedded.options import ExchangeOptions, StackOptions
 from deploy.embedded.processes import tail_of
 from deploy.embedded.stack import Stack, run_until_signalled
+from shared.core.errors import Stop
 
 _DETACHED_READY_WITHIN_S = 150.0
 _DOWN_WITHIN_S = 90.0
@@ -51,34 +54,40 @@ def up(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the synthetic market.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready and leave it running.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start the whole system on this machine and keep it running until Ctrl-C."""
     with reported():
         exchange = ExchangeOptions(prices_file=prices, seed=seed, rows_per_second=rows_per_second)
         options = StackOptions(data_dir=data, evaluators=evaluators, exchange=exchange)
         if detach:
-            _detach(options)
+            _announce(_detach(options), "`trimtab down` ends it", as_json=as_json)
         else:
-            _run(options)
+            _run(options, as_json=as_json)
 
 
-def _run(options: StackOptions) -> None:
+def _run(options: StackOptions, *, as_json: bool) -> None:
     logging.basicConfig(level=options.log_level, format="%(asctime)s %(message)s")
-    typer.echo(f"starting on {options.data_dir.expanduser().resolve()} ...")
+    typer.echo(f"starting on {options.data_dir.expanduser().resolve()} ...", err=as_json)
 
     async def run() -> None:
         stack = Stack(options)
-        await run_until_signalled(stack, on_ready=lambda: _announce(stack.ports.gateway_url))
+        ends_it = "Ctrl-C or `trimtab down` ends it"
+        await run_until_signalled(stack, on_ready=lambda: _announce(stack.ports.gateway_url, ends_it, as_json=as_json))
 
     asyncio.run(run())
-    typer.echo("ended")
+    typer.echo("ended", err=as_json)
 
 
-def _announce(gateway_url: str) -> None:
-    typer.echo(f"ready: {gateway_url} (Ctrl-C or `trimtab down` ends it)")
+def _announce(gateway_url: str, ends_it: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"status": "running", "gateway_url": gateway_url})
+    else:
+        typer.echo(f"ready: {gateway_url} ({ends_it})")
 
 
-def _detach(options: StackOptions) -> None:
+def _detach(options: StackOptions) -> str:
+    """The URL of the gateway once the stack is ready."""
     folder = DataFolder(options.data_dir)
     # Locked and let go again: a folder in use, or one that cannot be used, is told here rather than in a log.
     folder.acquire()
@@ -98,11 +107,10 @@ def _detach(options: StackOptions) -> None:
             fail(f"the stack did not start; the end of {log}:\n{tail_of(log)}")
         content = folder.read_stack()
         if content.get("pid") == launcher.pid and content.get("status") == "running":
-            _announce(content["gateway_url"])
-            return
+            return str(content["gateway_url"])
         time.sleep(0.1)
     launcher.terminate()
-    fail(f"the stack was not ready after {_DETACHED_READY_WITHIN_S:.0f} s; see {log}")
+    raise Stop(f"the stack was not ready after {_DETACHED_READY_WITHIN_S:.0f} s; see {log}")
 
 
 def _arguments(options: StackOptions) -> list[str]:
@@ -141,12 +149,19 @@ def _resident_mib(pid: int | None) -> float:
     return 0.0
 
 
-def down(data: DataOption = DEFAULT_DATA_DIR) -> None:
+def down(data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
     """End the stack running on the data folder; its data stays."""
     folder = DataFolder(data)
-    if not folder.is_locked():
-        typer.echo(f"no stack is running on {folder.path}")
-        return
+    was_running = folder.is_locked()
+    if was_running:
+        _end(folder)
+    if as_json:
+        print_json({"status": "stopped", "was_running": was_running, "data_dir": folder.path})
+    else:
+        typer.echo("ended" if was_running else f"no stack is running on {folder.path}")
+
+
+def _end(folder: DataFolder) -> None:
     pid = folder.holder()
     # None: the launcher has just died, and its reaper ends the rest and then lets the folder go.
     if pid is not None:
@@ -158,9 +173,8 @@ def down(data: DataOption = DEFAULT_DATA_DIR) -> None:
     deadline = time.monotonic() + _DOWN_WITHIN_S
     while folder.is_locked():
         if time.monotonic() > deadline:
-            fail(f"the stack has not ended after {_DOWN_WITHIN_S:.0f} s")
+            fail(f"the stack has not ended after {_DOWN_WITHIN_S:.0f} s; see {folder.logs / 'launcher.log'}")
         time.sleep(0.1)
-    typer.echo("ended")
 
 
 def logs(
@@ -168,27 +182,43 @@ def logs(
     data: DataOption = DEFAULT_DATA_DIR,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines to begin with.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written, until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the logs of the processes; also after the stack has ended."""
     folder = DataFolder(data)
     files = {file.stem: file for file in sorted(folder.logs.glob("*.log"))}
     if not files:
-        fail(f"no logs in {folder.logs}", code=EXIT_FAILED)
+        fail(f"no logs in {folder.logs}: nothing has run there yet, `trimtab up` starts it", code=EXIT_FAILED)
     if service is not None and service not in files:
         fail(f"service: no log of {service!r} (allowed: {', '.join(files)})", code=EXIT_BAD_INPUT)
     chosen = files if service is None else {service: files[service]}
-    width = max(map(len, chosen)) if service is None else 0
+    show = _Printer(as_json=as_json, width=max(map(len, chosen)) if service is None else 0)
     offsets = {name: file.stat().st_size for name, file in chosen.items()}
     for name, file in chosen.items():
-        _print_lines(name, tail_of(file, lines).splitlines() if lines else [], width)
+        show(name, tail_of(file, lines).splitlines() if lines else [])
     with contextlib.suppress(KeyboardInterrupt):
         while follow:
             time.sleep(_FOLLOW_EVERY_S)
             for name, file in chosen.items():
-                offsets[name] = _print_news(name, file, offsets[name], width)
+                offsets[name] = _print_news(name, file, offsets[name], show)
 
 
-def _print_news(name: str, file: Path, offset: int, width: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    """Prints lines of a log: each as JSON, or behind the name of its process, padded to ``width`` (0: no name)."""
+
+    as_json: bool
+    width: int
+
+    def __call__(self, name: str, lines: list[str]) -> None:
+        for line in lines:
+            if self.as_json:
+                typer.echo(json.dumps({"process": name, "line": line}))
+            else:
+                typer.echo(f"{name:<{self.width}} | {line}" if self.width else line)
+
+
+def _print_news(name: str, file: Path, offset: int, show: _Printer) -> int:
     """Print the whole lines after ``offset``; returns where the next ones begin."""
     size = file.stat().st_size
     if size < offset:  # the log was bounded
@@ -196,13 +226,8 @@ def _print_news(name: str, file: Path, offset: int, width: int) -> int:
     with file.open("rb") as stream:
         stream.seek(offset)
         whole, newline, _ = stream.read().rpartition(b"\n")
-    _print_lines(name, whole.decode(errors="replace").splitlines(), width)
+    show(name, whole.decode(errors="replace").splitlines())
     return offset + len(whole) + len(newline)
-
-
-def _print_lines(name: str, lines: list[str], width: int) -> None:
-    for line in lines:
-        typer.echo(f"{name:<{width}} | {line}" if width else line)
 
 
 def register(app: typer.Typer) -> None:

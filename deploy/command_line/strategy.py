@@ -1,16 +1,19 @@
 """`trimtab strategy`: preview, create, list, show, stop."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from deploy.command_line.api import GatewayApi, gateway_of
-from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
+from deploy.command_line.api import GatewayApi, NotFoundError, gateway_of
+from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, fail, print_json, reported
 from deploy.command_line.strategy_file import load_document
 
 app = typer.Typer(name="strategy", help="Strategies: preview, create, list, show, stop.", no_args_is_help=True)
@@ -19,6 +22,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A strategy f
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The id of a strategy.")]
 
 _PAGE = 500
+_WIDE = 110  # columns
 
 
 @app.command()
@@ -44,8 +48,8 @@ def create(
         found = api.post("/strategies/preview", load_document(file))
         if not as_json or not yes:
             _print_preview(found, Console(stderr=as_json))
-        if not yes:
-            typer.confirm("Start this strategy?", abort=True, err=True)
+        if not yes and not _agreed():
+            fail("not started: agree with y, or say --yes")
         # The key is the preview's: whatever happens on the way, one preview is one strategy.
         strategy = api.post("/strategies", {"preview_id": found["preview_id"]}, key=f"confirm.{found['preview_id']}")
         if as_json:
@@ -62,27 +66,27 @@ def list_strategies(data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = F
     if as_json:
         print_json({"strategies": strategies})
         return
-    table = Table(
-        Column("id", no_wrap=True, min_width=28), "name", "status", "value", "put in", "profit %", "since", box=None
-    )
+    console = Console()
+    is_wide = console.width >= _WIDE
+    table = Table(Column("id", no_wrap=True, min_width=28), Column("name", overflow="ellipsis", no_wrap=True), box=None)
+    table.add_column("status", no_wrap=True)
+    for name in ("value", *(("put in",) if is_wide else ()), "profit %"):
+        table.add_column(name, no_wrap=True, justify="right")
+    if is_wide:
+        table.add_column("since (market time)", no_wrap=True)
     for one in strategies:
-        table.add_row(
-            one["id"],
-            one["name"],
-            one["status"],
-            _money(one["value"]),
-            _money(one["contributed"]),
-            _rounded(one["profit_pct"]),
-            _moment(one["active_since"]),
-        )
-    Console().print(table)
+        put_in, since = _money(one["contributed"]), _moment(one["active_since"])
+        figures = (_money(one["value"]), *((put_in,) if is_wide else ()), _rounded(one["profit_pct"]))
+        table.add_row(one["id"], _safe(one["name"]), one["status"], *figures, *((since,) if is_wide else ()))
+    console.print(table)
 
 
 @app.command()
 def show(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
     """Show one strategy: weights against targets, value, last plan, warnings."""
     with reported(), gateway_of(data) as api:
-        strategy = api.get(f"/strategies/{strategy_id}")
+        with _hint():
+            strategy = api.get(_path(strategy_id))
         if as_json:
             print_json(strategy)
         else:
@@ -93,11 +97,34 @@ def show(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: 
 def stop(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
     """Sell everything into the funding asset and return it to the wallet. Repeating it changes nothing."""
     with reported(), gateway_of(data) as api:
-        strategy = api.post(f"/strategies/{strategy_id}/stop")
+        with _hint():
+            strategy = api.post(f"{_path(strategy_id)}/stop")
         if as_json:
             print_json(strategy)
         else:
             typer.echo(f"{strategy['id']} is {strategy['status']}")
+
+
+def _path(strategy_id: str) -> str:
+    return f"/strategies/{quote(strategy_id, safe='')}"
+
+
+@contextmanager
+def _hint() -> Iterator[None]:
+    """Say where the ids are when there is no such strategy."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise NotFoundError(f"{error}: `trimtab strategy list` shows those there are") from error
+
+
+def _agreed() -> bool:
+    """Ask; no answer (the end of the input) is a no."""
+    try:
+        return typer.confirm("Start this strategy?", err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        return False
 
 
 def _all_strategies(api: GatewayApi) -> list[dict[str, Any]]:
@@ -113,23 +140,29 @@ def _all_strategies(api: GatewayApi) -> list[dict[str, Any]]:
 
 def _print_preview(found: dict[str, Any], console: Console) -> None:
     document = found["document"]
-    rule = ", ".join(f"{name} {value}" for name, value in document["rebalance"].items())
-    console.print(f"[bold]{_safe(document['name'])}[/bold] at {document['venue']}: {rule}")
+    console.print(f"[bold]{_safe(document['name'])}[/bold] at {document['venue']}: {_rule(document['rebalance'])}")
     console.print(f"amount {document['amount']} {document['funding_asset']}, worth {_money(found['value_usdt'])} USDT")
     console.print(f"smallest possible amount {found['minimum_amount']} {document['funding_asset']}")
     for name in ("take_profit", "stop_loss"):
         if name in document:
             console.print(f"{name.replace('_', '-')} at {document[name]} % of the money put in")
-    weights = Table("asset", "target %", box=None)
+    weights = Table("asset", Column("target %", justify="right"), box=None)
     for asset, weight in document["targets"].items():
         weights.add_row(asset, weight)
     console.print(weights)
-    orders = Table("first orders", "quantity", "price", "value", box=None)
+    figures = [Column(name, justify="right") for name in ("quantity", "price", "value")]
+    orders = Table("first orders", *figures, box=None)
     for one in found["first_orders"]:
         orders.add_row(f"{one['side']} {one['asset']}", one["quantity"], one["price"], _money(one["value"]))
     console.print(orders)
     console.print(f"estimated fees {_rounded(found['estimated_fees_usdt'], 4)} USDT")
     _print_warnings(found["warnings"], console)
+
+
+def _rule(rebalance: dict[str, str]) -> str:
+    if threshold := rebalance.get("threshold"):
+        return f"rebalances when an asset is {threshold} percentage points off its target"
+    return f"rebalances every {rebalance['interval']}"
 
 
 def _print_strategy(one: dict[str, Any], console: Console) -> None:
@@ -138,9 +171,26 @@ def _print_strategy(one: dict[str, Any], console: Console) -> None:
     console.print(f"{one['status']}{f' ({_safe(because)})' if because else ''} at {one['venue']}")
     if one["active_since"]:
         console.print(f"active since {_moment(one['active_since'])} (market time)")
+    if one["status"] == "closed":
+        console.print("its money is back in the wallet: `trimtab wallet show`")
+    else:
+        _print_holdings(one, console)
+    if plan := one["last_plan"]:
+        console.print(
+            f"last plan: {plan['kind']} ({plan['reason']}) {plan['outcome']}, {plan['orders']} orders, "
+            f"{plan['fills']} fills, {_moment(plan['market_time'])} (market time)",
+            soft_wrap=True,
+        )
+    if one["open_plan_id"]:
+        console.print(f"a plan is open: {one['open_plan_id']}")
+    _print_warnings(one["warnings"], console)
+
+
+def _print_holdings(one: dict[str, Any], console: Console) -> None:
     profit = f"profit {_money(one['profit'])} ({_rounded(one['profit_pct'])} %)" if one["profit"] is not None else ""
     console.print(f"value {_money(one['value'])}, put in {_money(one['contributed'])}, {profit}".rstrip(", "))
-    table = Table("asset", "target %", "actual %", "band %", "quantity", "value", box=None)
+    figures = ("target %", "actual %", "band %", "quantity", "value")
+    table = Table("asset", *(Column(name, justify="right") for name in figures), box=None)
     for asset in one["assets"]:
         band = f"{asset['lower_pct']} - {asset['upper_pct']}" if asset["lower_pct"] is not None else ""
         table.add_row(
@@ -152,15 +202,6 @@ def _print_strategy(one: dict[str, Any], console: Console) -> None:
             _money(asset["value"]),
         )
     console.print(table)
-    if plan := one["last_plan"]:
-        console.print(
-            f"last plan: {plan['kind']} ({plan['reason']}) {plan['outcome']}, {plan['orders']} orders, "
-            f"{plan['fills']} fills, {_moment(plan['market_time'])} (market time)",
-            soft_wrap=True,
-        )
-    if one["open_plan_id"]:
-        console.print(f"a plan is open: {one['open_plan_id']}")
-    _print_warnings(one["warnings"], console)
 
 
 def _print_warnings(warnings: list[str], console: Console) -> None:

@@ -65,7 +65,9 @@ def parse_document(data: bytes, name: str) -> dict[str, Any]:
         problem = error.problem or error.context or "unreadable"
         raise Refused.one("file", name, "valid YAML", f"is not valid YAML: {problem}{_line(error)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Refused.one("file", name, "valid YAML", f"is not valid YAML: {shown(str(error))}") from None
+        raise Refused.one(
+            "file", name, "valid YAML", f"is not valid YAML: {shown(' '.join(str(error).split()))}"
+        ) from None
     if not isinstance(document, dict):
         raise Refused.one("file", name, "a mapping with name, venue, ...", "is not a mapping")
     return document

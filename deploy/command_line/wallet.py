@@ -3,10 +3,11 @@
 import time
 from decimal import Decimal
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.command_line.api import GatewayApi, NotFoundError, gateway_of
 from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
@@ -27,18 +28,19 @@ def show(
 ) -> None:
     """Show what every wallet holds."""
     with reported(), gateway_of(data) as api:
-        wallets = [api.get(f"/wallets/{venue}")] if venue else api.get("/wallets")["wallets"]
+        wallets = [api.get(_path(venue))] if venue else api.get("/wallets")["wallets"]
     if as_json:
         print_json({"wallets": wallets})
         return
-    table = Table("venue", "asset", "amount", box=None)
+    table = Table("venue", "asset", Column("amount", justify="right"), box=None)
     for wallet in wallets:
         for asset, amount in sorted(wallet["balances"].items()):
             table.add_row(wallet["venue"], asset, amount)
     Console().print(table)
 
 
-@app.command()
+# An amount below 0 is told by the gateway what an amount is, rather than taken for an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def deposit(
     asset: Annotated[str, typer.Argument(metavar="ASSET", help="As in USDT.")],
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="As in 1200.")],
@@ -50,7 +52,7 @@ def deposit(
     """Give a paper venue's account some money, and wait until the wallet shows it."""
     with reported(), gateway_of(data) as api:
         before = _balance(api, venue, asset)
-        done: dict[str, Any] = api.post(f"/wallets/{venue}/deposits", {"asset": asset, "amount": amount})
+        done: dict[str, Any] = api.post(f"{_path(venue)}/deposits", {"asset": asset, "amount": amount})
         if not no_wait:
             _wait_until_seen(api, venue, asset, before + Decimal(done["amount"]))
         if as_json:
@@ -60,9 +62,13 @@ def deposit(
             typer.echo(f"{done['amount']} {done['asset']} {state} ({done['id']})")
 
 
+def _path(venue: str) -> str:
+    return f"/wallets/{quote(venue, safe='')}"
+
+
 def _balance(api: GatewayApi, venue: str, asset: str) -> Decimal:
     try:
-        return Decimal(api.get(f"/wallets/{venue}")["balances"].get(asset, "0"))
+        return Decimal(api.get(_path(venue))["balances"].get(asset, "0"))
     except NotFoundError:
         return ZERO  # The venue has not been heard of yet; the deposit itself is refused if there is none.
 

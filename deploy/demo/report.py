@@ -174,16 +174,18 @@ def summary_of(report: Report) -> str:
 
 def _strategy_lines(strategies: Sequence[dict[str, Any]]) -> list[str]:
     width = max((len(one["name"]) for one in strategies), default=0)
+    values = [f"{Decimal(one['value'] or 0):,.2f}" for one in strategies]
     lines = []
-    for one in strategies:
+    for one, value in zip(strategies, values, strict=True):
         profit = Decimal(one["profit_pct"] or 0)
         colour = "green" if profit >= 0 else "red"
-        drift = f", at most {Decimal(one['worst_drift_after_rebalance']):.3f} points off after one"
         lines.append(
-            f"  {escape(one['name'].ljust(width))}  {one['status']}  {Decimal(one['value'] or 0):,.2f} USDT  "
-            f"[{colour}]{profit:+.2f} %[/{colour}]  {_counted(one['rebalances'], 'rebalance')}"
-            f"{drift if one['rebalances'] else ''}"
+            f"  {escape(one['name'].ljust(width))}  {one['status']}  {value:>{max(map(len, values))}} USDT  "
+            f"[{colour}]{profit:+7.2f} %[/{colour}]  {_counted(one['rebalances'], 'rebalance')}"
         )
+    if any(one["rebalances"] for one in strategies):
+        furthest = max(Decimal(one["worst_drift_after_rebalance"]) for one in strategies)
+        lines.append(f"  after a rebalance no weight was further than {furthest:.3f} points from its target")
     return lines
 
 
