@@ -351,7 +351,8 @@ def _next_due(situation: Situation, interval: timedelta, since: datetime) -> dat
     progress = situation.progress
     last = progress.last_closed_at or since
     run = max(0, (last - since) // interval)
-    if situation.last_closed_kind == REBALANCE and progress.last_outcome in _CAME_TO_NOTHING:
+    refused = progress.last_outcome is PlanOutcome.PARTIAL and progress.last_fills == 0
+    if situation.last_closed_kind == REBALANCE and (refused or progress.last_outcome in _CAME_TO_NOTHING):
         return since + run * interval
     return since + (run + 1) * interval
 

@@ -163,48 +163,6 @@ def test_exit_when_a_target_is_not_held_needs_no_price_of_it() -> None:
     assert isinstance(decision, Plan)
 
 
-EXITS = [
-    ("one halted: the other is sold", {"BTC": "9", "ETH": "9"}, {"halted": {"BTC"}}, "stopped_by_user"),
-    ("both halted", {"BTC": "9", "ETH": "9"}, {"halted": {"BTC", "ETH"}}, "not_tradable:BTC"),
-    ("one halted and stale", {"BTC": "9", "ETH": "9"}, {"halted": {"BTC"}, "stale": {"BTC"}}, "stopped_by_user"),
-    ("one stale: the other is sold", {"BTC": "9", "ETH": "9"}, {"stale": {"BTC"}}, "stopped_by_user"),
-    ("one never quoted: the other is sold", {"BTC": "9", "ETH": "9"}, {"unquoted": {"BTC"}}, "stopped_by_user"),
-    ("one stale, the other is dust", {"BTC": "9", "ETH": "0.1"}, {"stale": {"BTC"}}, "stale_price:BTC"),
-    ("one never quoted, the other is dust", {"BTC": "9", "ETH": "0.1"}, {"unquoted": {"BTC"}}, "missing_price:BTC"),
-    ("one halted, the other is dust", {"BTC": "9", "ETH": "0.1"}, {"halted": {"BTC"}}, "not_tradable:BTC"),
-    ("dust that is halted keeps nobody", {"BTC": "0.1", "USDT": "9"}, {"halted": {"BTC"}}, "stopped_by_user"),
-    ("dust that is stale keeps nobody", {"BTC": "0.1", "USDT": "9"}, {"stale": {"BTC"}}, "stopped_by_user"),
-    ("no longer listed: nothing to wait for", {"BTC": "9", "USDT": "9"}, {"unlisted": {"BTC"}}, "stopped_by_user"),
-    ("no longer listed and not quoted", {"BTC": "9"}, {"unlisted": {"BTC"}, "unquoted": {"BTC"}}, "stopped_by_user"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("held", "trouble", "code"), [row[1:] for row in EXITS], ids=[row[0] for row in EXITS])
-def test_exit_when_something_cannot_be_sold_sells_the_rest_and_waits_for_what_is_worth_it(
-    held: dict[str, str], trouble: dict[str, set[str]], code: str
-) -> None:
-    now = market(PRICES)
-    halted = {asset: instrument(asset, tradable=False) for asset in trouble.get("halted", ())}
-    listed = {**now.instruments, **halted}
-    now = replace(
-        now,
-        quotes={asset: quote for asset, quote in now.quotes.items() if asset not in trouble.get("unquoted", ())},
-        instruments={asset: one for asset, one in listed.items() if asset not in trouble.get("unlisted", ())},
-        stale=trouble.get("stale", frozenset()),
-    )
-    decision = decide(situation(held, status=StrategyStatus.EXITING), now)
-    assert decision.code == code
-    if isinstance(decision, Plan):
-        lines = {line.asset: line.quantity for line in decision.draft.valuation.lines if line.quantity}
-        assert lines == {asset: D(quantity) for asset, quantity in held.items()}, "what is left out would count as sold"
-
-
-def test_exit_when_the_funding_asset_must_be_bought_waits_for_its_price() -> None:
-    into_btc = {**BIGONE, "funding_asset": "BTC"}
-    exiting = situation({"ETH": "9"}, into_btc, status=StrategyStatus.EXITING)
-    assert decide(exiting, replace(market(PRICES), stale={"BTC"})).code == "stale_price:BTC"
-
-
 @pytest.mark.parametrize(
     ("status", "changes", "code"),
     [
@@ -322,6 +280,22 @@ def test_interval_when_a_grid_point_has_passed_is_due(
 def test_interval_when_due_is_forced_without_any_drift() -> None:
     decision = decide(situation(BALANCED, WEEKLY), market(PRICES, AT + 7 * DAY))
     assert isinstance(decision, Plan)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fills", "minutes", "code"),
+    [
+        (PlanOutcome.PARTIAL, 0, 5, "interval_due"),  # every order was refused: the run is not lost for a week
+        (PlanOutcome.PARTIAL, 0, 4, "cooldown"),
+        (PlanOutcome.PARTIAL, 2, 5, "interval_not_due"),
+        (PlanOutcome.NOTHING_TRADABLE, 0, 5, "interval_not_due"),
+    ],
+)
+def test_interval_when_a_run_was_refused_stays_due(outcome: PlanOutcome, fills: int, minutes: int, code: str) -> None:
+    ran_at = AT + 7 * DAY
+    progress = replace(CLOSED, last_outcome=outcome, last_closed_at=ran_at, last_fills=fills)
+    held = situation(BALANCED, WEEKLY, progress=progress, last_kind="rebalance")
+    assert decide(held, market(PRICES, ran_at + minutes * MINUTE)).code == code
 
 
 def test_interval_when_not_due_tells_when() -> None:
