@@ -10,14 +10,11 @@ import typer
 from deploy.command_line.output import reported
 from deploy.command_line.strategy_file import load_document
 from deploy.demo.scenario import candidate
-from deploy.embedded.options import ExchangeOptions, StackOptions
+from deploy.embedded.options import DEFAULT_SEED, ExchangeOptions, StackOptions
 from shared.core.errors import Refused
 
 DEMO_DATA_DIR = Path(".trimtab") / "demo"
 DEFAULT_ROWS_PER_SECOND = 20.0
-# Of the first six thousand seeds one whose first minutes look like an ordinary market: every example rebalances soon,
-# and nothing halves or doubles.
-DEFAULT_SEED = 2461
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -30,7 +27,9 @@ def demo(
     rows_per_second: Annotated[
         float, typer.Option(metavar="X", help="How fast the rows of the market pass.")
     ] = DEFAULT_ROWS_PER_SECOND,
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic market.")] = DEFAULT_SEED,
+    seed: Annotated[
+        int | None, typer.Option(help=f"Seed of the synthetic market.  [default: {DEFAULT_SEED}]", show_default=False)
+    ] = None,
     strategy: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Run this strategy file instead of the examples (repeatable)."),

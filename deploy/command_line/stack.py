@@ -93,6 +93,7 @@ def _detach(options: StackOptions) -> str:
     folder.acquire()
     folder.release()
     log = folder.logs / "launcher.log"
+    told_before = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
         launcher = subprocess.Popen(
             [sys.executable, "-P", "-m", "deploy.command_line", "up", *_arguments(options)],
@@ -104,7 +105,10 @@ def _detach(options: StackOptions) -> str:
     deadline = time.monotonic() + _DETACHED_READY_WITHIN_S
     while time.monotonic() < deadline:
         if launcher.poll() is not None:
-            fail(f"the stack did not start; the end of {log}:\n{tail_of(log)}")
+            with log.open("rb") as told:
+                told.seek(told_before)
+                said = told.read().decode(errors="replace").rpartition("error: ")[2].strip()
+            fail(f"{said}\n       (all of it: {log})")
         content = folder.read_stack()
         if content.get("pid") == launcher.pid and content.get("status") == "running":
             return str(content["gateway_url"])

@@ -3,6 +3,7 @@
 lock         held (flock) by the launcher, and by its reaper until the last child has ended; contains the pid
 secrets.json generated at the first start, 0600
 stack.json   ports, urls, pids, restarts, status: rewritten atomically, 0600
+market.json  which prices the paper exchange was begun with
 logs/        one file per process
 throwaway    marks a folder whose content is removed at the end of its stack, or at the next start (a demo's)
 nats/ postgres/ exchange/
@@ -57,6 +58,11 @@ class DataFolder:
     def stack_file(self) -> Path:
         """What is running: see ``write_stack``."""
         return self.path / "stack.json"
+
+    @property
+    def market_file(self) -> Path:
+        """Which market the folder was begun with: see ``market_choice``."""
+        return self.path / "market.json"
 
     @property
     def lock_fd(self) -> int:

@@ -25,6 +25,8 @@ NATS_PORT = 4222
 POSTGRES_PORT = 5432
 EXCHANGE_PORT = 8090
 VENUE = "paper"
+# A paper market may pass months in a minute, and lists a coin at its first price: look often what there is.
+INSTRUMENTS_REFRESH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def services_of(options: StackOptions, ports: Ports, secrets: Secrets) -> list[S
         builder.service("simulated_exchange", builder.exchange(), after=()),
         builder.service("ledger", builder.database()),
         builder.service("strategy_registry", builder.database()),
-        builder.service("order_executor", {**builder.database(), **builder.venue(), **builder.venue_keys()}),
+        builder.service("order_executor", {**builder.database(), **builder.venue(), **builder.venue_account()}),
         builder.service("price_feed", builder.venue()),
         *(builder.service(name, {}, module="services.strategy_evaluator") for name in evaluator_names(options)),
         builder.service("gateway", builder.gateway()),
@@ -175,10 +177,11 @@ class _Builder:
             "TRIMTAB_VENUE_WS_API_URL": f"ws://{address}/ws-api/v3",
         }
 
-    def venue_keys(self) -> dict[str, str]:
+    def venue_account(self) -> dict[str, str]:
         return {
             "TRIMTAB_VENUE_API_KEY": self.secrets.venue_api_key,
             "TRIMTAB_VENUE_API_SECRET": self.secrets.venue_api_secret,
+            "TRIMTAB_VENUE_INSTRUMENTS_REFRESH_S": str(INSTRUMENTS_REFRESH_S),
         }
 
     def gateway(self) -> dict[str, str]:

@@ -5,11 +5,12 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from deploy.embedded.data_folder import DataFolder, Secrets
+from deploy.embedded.market_choice import chosen_market, remember_market
 from deploy.embedded.options import StackOptions
 from deploy.embedded.ports import PortClaims
 from deploy.embedded.postgres_server import dsn
@@ -109,13 +110,15 @@ class Stack:
         end_leftovers(self._pids_of_last_time())
         if not self.options.keep:
             self.folder.empty_throwaway()
+        market = chosen_market(self.folder.market_file, self.options.exchange)
+        options = replace(self.options, exchange=market)
         secrets = self.folder.secrets()
         ports = choose_ports(self.options, self._claims)
         reaper = ReaperLink(lock_fd=self.folder.lock_fd, log=self.folder.logs / "launcher.log")
         around = Surroundings(self.folder.logs, reaper, self._patience, self._write)
         specs = [
             *servers_of(self.folder.path, ports, secrets),
-            *self._services(self.options, ports, secrets),
+            *self._services(options, ports, secrets),
         ]
         children = {spec.name: ChildProcess(spec, around) for spec in specs}
         self._running = _Running(ports, secrets, reaper, datetime.now(UTC), children)
@@ -125,6 +128,7 @@ class Stack:
         for child in children.values():
             child.start(children)
         await self._all_ready(children.values())
+        remember_market(self.folder.market_file, market)
         self._phase = "running"
         self._write()
 
