@@ -22,6 +22,7 @@ async def test_market_when_asked_tells_where_it_is(exchange: Running) -> None:
         "ended": False,
         "paused": True,
         "rows_per_second": 20.0,
+        "listed": ["BTC", "ETH"],
         "assets": ["BTC", "ETH", "ONE"],
     }
     market = await exchange.advance(99)
