@@ -361,3 +361,40 @@ def test_crash_of_the_market_when_hundreds_fire_at_once_is_worked_off() -> None:
     world.look()
     world.tick({"ETH": "0.2"})
     assert len(world.plans()) == 300
+
+
+async def test_stop_loss_when_the_market_stands_still_is_not_confirmed_by_repeats(world: World) -> None:
+    world.tell(strategy("s1", version=5, stop_loss="-10"))
+    for _ in range(5):
+        world.tick(dict.fromkeys(PRICES, "0.8"), market_time_ms=AT_MS + 60_000)
+    assert world.exits() == []
+    for minutes in (2, 3):
+        world.tick(dict.fromkeys(PRICES, "0.8"), market_time_ms=AT_MS + minutes * 60_000)
+    assert len(world.exits()) == 1
+
+
+def test_progress_when_a_plan_is_decided_is_unfinished_until_its_fills_are_posted(world: World) -> None:
+    assert world.evaluation.progress().unfinished == {}
+    world.tick({"BTC": "2"})
+    seen = world.evaluation.progress().venues["paper"]
+    assert (seen.market_time_ms, seen.assets) == (AT_MS + world.sequence * 1000, 3)
+    assert world.evaluation.progress().unfinished == {"threshold_reached:BTC": 1}
+    plan = world.plans()[0].plan.draft.plan_id
+    world.tell(accepted("s1", plan, 2))
+    assert world.evaluation.progress().unfinished == {"plan_open": 1}
+    world.tell(closed("s1", plan, 3, market_time=AT + timedelta(seconds=world.sequence), fills_total=2))
+    assert world.evaluation.progress().unfinished == {"fills_pending": 1}
+    world.tell(position("s1", {"ONE": "576", "BTC": "216", "ETH": "432"}, version=9, fills_posted=2))
+    assert world.evaluation.progress().unfinished == {}
+    assert world.evaluation.progress().acted == 1
+
+
+async def test_frame_when_every_decision_is_kept_records_the_figures_of_each(world: World) -> None:
+    await world.codes()
+    looks, world.journal.keeps_all = world.evaluation.looks, True
+    for price in ("1.01", "1.02", "1.03"):
+        world.tick({"BTC": price, "ETH": price, "ONE": price})
+    assert await world.codes() == ["within_band"] * 3
+    assert [one.inputs["price.BTC"] for one in world.decisions] == ["1.01", "1.02", "1.03"]
+    assert world.evaluation.looks == looks  # recorded without a look: the certificate holds
+    assert world.plans() == []
