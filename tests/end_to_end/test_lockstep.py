@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,54 +17,17 @@ from deploy.demo.report import make_report
 from deploy.demo.session import Ending
 from deploy.embedded.options import ExchangeOptions
 from tests.end_to_end.demo_process import DemoRun, run_demo
+from tests.end_to_end.generated_market import EXITS, LATE, ROWS, TIGHT, WEEKLY, price_file
 from tests.end_to_end.running_stack import running_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 DATA = Path(os.environ.get("TRIMTAB_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 DAILY = DATA / "daily" / "binance_daily_close_2018-2026.csv"
-ASSETS = ("BTC", "ETH", "SOL", "LATE", "GAPS")
-ROWS = 80
 OF_THE_MACHINE = ("latency_ms", "services", "wall_s")
 
 
-def price_file(folder: Path) -> Path:
-    """A rough market of days: LATE is listed at row 30, GAPS has no price on most days, one day has none at all."""
-    chance = random.Random(11)
-    prices = dict(zip(ASSETS, (30_000.0, 2_000.0, 80.0, 5.0, 1.0), strict=True))
-    lines = ["time," + ",".join(ASSETS)]
-    for row in range(ROWS):
-        cells = []
-        for asset in ASSETS:
-            prices[asset] *= 1 + chance.uniform(-0.09, 0.1)
-            missing = (asset == "LATE" and row < 30) or (asset == "GAPS" and row % 7) or row == 50
-            cells.append("" if missing else f"{prices[asset]:.6f}")
-        month, day = divmod(row, 28)
-        lines.append(f"2024-{month + 1:02d}-{day + 1:02d},{','.join(cells)}")
-    path = folder / "prices.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def document(name: str, targets: dict[str, str], rule: dict[str, str], **further: str) -> dict[str, Any]:
-    """A strategy file's content."""
-    return {
-        "name": name,
-        "venue": "paper",
-        "funding_asset": "USDT",
-        "amount": "3000",
-        "targets": targets,
-        "rebalance": rule,
-        **further,
-    }
-
-
-DOCUMENTS = (
-    document("tight", {"BTC": "40", "ETH": "30", "SOL": "30"}, {"threshold": "1.5"}),
-    document("weekly", {"BTC": "60", "SOL": "40"}, {"interval": "7d"}),
-    document("exits", {"ETH": "50", "SOL": "50"}, {"threshold": "3"}, take_profit="12", stop_loss="-12"),
-    document("starts late", {"LATE": "50", "GAPS": "25", "BTC": "25"}, {"threshold": "4"}),
-)
+DOCUMENTS = (TIGHT, WEEKLY, EXITS, LATE)
 
 
 def normalised(report: Mapping[str, Any]) -> str:
