@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 ON_THE_WAY = {"plan_open", "fills_pending", "awaiting_funds", "awaiting_activation"}
 HALF_SPREAD = Decimal("0.0002")
-DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
 
 Holdings = dict[str, Decimal]
 
@@ -56,11 +56,11 @@ def check_figures(one: dict[str, Any], holdings: Holdings, prices: dict[str, Dec
     assert f"{round(off[furthest], 2).normalize():f} points" in one["sentence"]
 
 
-def expected_code(document: dict[str, Any], drift: Decimal, day: datetime, start: datetime) -> str:
-    """The rule, computed anew."""
+def expected_code(document: dict[str, Any], drift: Decimal, day: timedelta, day_before: timedelta) -> str:
+    """The rule, computed anew; times since the first purchase. An interval is due with the first day not before it."""
     if "threshold" in document["rebalance"]:
         return "threshold_reached" if drift >= Decimal(document["rebalance"]["threshold"]) else "within_band"
-    return "interval_due" if (day - start) % (7 * DAY) == timedelta() else "interval_not_due"
+    return "interval_due" if day // WEEK > day_before // WEEK else "interval_not_due"
 
 
 async def fills_of(running: RunningStack, strategy_id: str) -> list[Any]:
@@ -84,7 +84,7 @@ async def answers(running: RunningStack, strategy_id: str, at: str) -> list[dict
 async def check_days(running: RunningStack, document: dict[str, Any], strategy_id: str) -> int:
     """Every day of one strategy; how often it acted."""
     fills, prices, acted = await fills_of(running, strategy_id), {}, 0
-    start = datetime.fromisoformat(days()[0][0]).replace(tzinfo=UTC)
+    start = last = datetime.fromisoformat(days()[0][0]).replace(tzinfo=UTC)
     for number, (day, told) in enumerate(days()):
         prices |= {asset: Decimal(price) for asset, price in told.items()}
         if number in {0, QUIET_ROW}:
@@ -98,7 +98,9 @@ async def check_days(running: RunningStack, document: dict[str, Any], strategy_i
         values = {asset: before[asset] * Decimal(found[0]["inputs"].get(f"price.{asset}", "1")) for asset in before}
         total = sum(values.values())
         drift = max(abs(100 * values[a] / total - Decimal(document["targets"].get(a, "0"))) for a in values)
-        assert found[0]["code"].partition(":")[0] == expected_code(document, drift, moment, start), day
+        code = found[0]["code"].partition(":")[0]
+        assert code == expected_code(document, drift, moment - start, last - start), day
+        last = moment
         if found[0]["acted"]:
             acted += 1
             check_figures(found[-1], held(fills, moment, inclusive=True), prices, document["targets"])
