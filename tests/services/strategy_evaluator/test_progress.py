@@ -6,7 +6,7 @@ import pytest
 
 from tests.core.portfolio_samples import AT
 from tests.services.strategy_evaluator.messages import AT_MS, accepted, closed, instruments, position, strategy
-from tests.services.strategy_evaluator.test_evaluation import BALANCED, PRICES, World
+from tests.services.strategy_evaluator.world import BALANCED, PRICES, World
 
 
 @pytest.fixture
