@@ -38,6 +38,12 @@ def demo(
     exit_after: Annotated[
         str | None, typer.Option(metavar="TIME", help="End after this long, as in 60s or 5m.")
     ] = None,
+    in_lockstep: Annotated[
+        bool,
+        typer.Option(
+            "--lockstep", help="The next row comes when the one before is done: the result is the same each time."
+        ),
+    ] = False,
     until_end: Annotated[bool, typer.Option("--until-end", help="End at the last row of --prices.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what happened as JSON.")] = None,
     data: Annotated[
@@ -48,7 +54,7 @@ def demo(
     """Run the whole system on this machine with paper money and watch it rebalance."""
     with reported():
         exchange = ExchangeOptions(prices_file=prices, seed=seed, rows_per_second=rows_per_second, start_paused=True)
-        stack = StackOptions(data_dir=data, evaluators=evaluators, exchange=exchange, keep=False)
+        stack = StackOptions(data_dir=data, evaluators=evaluators, exchange=exchange, keep=False, lockstep=in_lockstep)
         documents = [load_document(path) for path in strategy or []]
         exit_after_s = _seconds(exit_after)
         _refuse_endless(until_end, prices)

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from deploy.command_line.api import GatewayApi, NotFoundError, gateway_of
 from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, fail, print_json, reported
 from deploy.command_line.strategy_file import load_document
+from deploy.command_line.why import why
 
 app = typer.Typer(name="strategy", help="Strategies: preview, create, list, show, stop.", no_args_is_help=True)
 
@@ -91,6 +92,9 @@ def show(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: 
             print_json(strategy)
         else:
             _print_strategy(strategy, Console())
+
+
+app.command()(why)
 
 
 @app.command()

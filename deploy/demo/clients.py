@@ -87,7 +87,13 @@ class MarketProgress:
     market_time: str
     ended: bool
     paused: bool
+    listed: tuple[str, ...]
     assets: tuple[str, ...]
+
+
+def _progress(content: Mapping[str, Any]) -> MarketProgress:
+    fields = {name: content[name] for name in MarketProgress.__dataclass_fields__}
+    return MarketProgress(**(fields | {name: tuple(fields[name]) for name in ("listed", "assets")}))
 
 
 class ExchangeControl:
@@ -104,9 +110,7 @@ class ExchangeControl:
 
     async def market(self) -> MarketProgress:
         """Where the market is."""
-        content = await self._ask("GET", "/control/market")
-        known = {name: content[name] for name in MarketProgress.__dataclass_fields__ if name != "assets"}
-        return MarketProgress(**known, assets=tuple(content["assets"]))
+        return _progress(await self._ask("GET", "/control/market"))
 
     async def pause(self) -> None:
         """Hold the market at its row."""
@@ -119,6 +123,10 @@ class ExchangeControl:
     async def advance(self, rows: int) -> None:
         """Move a paused market on by some rows."""
         await self._ask("POST", "/control/market/advance", {"rows": rows})
+
+    async def advance_to(self, row: int) -> MarketProgress:
+        """Move a paused market on to a row, or to its end; sent again, it changes nothing."""
+        return _progress(await self._ask("POST", "/control/market/advance", {"to_row": row}))
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         deadline = asyncio.get_running_loop().time() + _PATIENCE_S

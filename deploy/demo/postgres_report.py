@@ -38,10 +38,12 @@ SELECT strategy_id, count(*) AS plans FROM executor.plans
 WHERE body ->> 'kind' = 'rebalance' AND outcome IN ('completed', 'partial', 'expired') GROUP BY 1
 """
 
+# Plans that no tick led to (a first purchase, an interval that has passed) carry the moment of the decision for both.
 _TICK_TO_PLAN = """
-SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY
-    extract(epoch FROM (body ->> 'decided_at')::timestamptz) * 1000 - (body ->> 'tick_received_ns')::numeric / 1000000)
-FROM executor.plans
+SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY took_ms)
+FROM (SELECT extract(epoch FROM (body ->> 'decided_at')::timestamptz) * 1000
+             - (body ->> 'tick_received_ns')::numeric / 1000000 AS took_ms FROM executor.plans) AS decided
+WHERE took_ms > 0.001
 """
 
 _PLAN_TO_FILLED = """

@@ -6,13 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from rich.markup import escape
 
+from deploy.demo.lockstep import RowsPassed
 from deploy.demo.postgres_books import BooksFound, check_run
 from deploy.demo.postgres_report import Activity, read_activity
+from deploy.demo.postgres_trades import read_trades
 from deploy.demo.scenario import VENUE
 from deploy.demo.session import DemoSession
 from deploy.demo.venue_account import read_account
@@ -23,12 +26,13 @@ from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.wire import Message, Meta
 from shared.core.drift import shown
 from shared.core.money import plain
-from shared.core.reasons import reason_of
+from shared.core.reasons import ON_THE_WAY, Reason, reason_of
 from shared.messaging.broker import make_broker
 from shared.messaging.following import Follower
 
 _REBALANCED = {"completed", "partial", "expired"}
-_STREAM_READ_WITHIN_S = 30.0
+_STREAM_READ_WITHIN_S = 120.0
+_BY_SPEED = ON_THE_WAY | {Reason.STALE_PRICE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +52,39 @@ class Report:
         return bool(books["balanced"] and books["equals_venue"] and self.content["orders"]["unknown"] == 0)
 
 
-async def make_report(stack: Stack, session: DemoSession, began: float) -> Report:
-    """Gather everything; the market must stand still and everything be settled."""
+async def make_report(stack: Stack, session: DemoSession, began: float, rows: RowsPassed | None = None) -> Report:
+    """Gather everything; the market must stand still and everything be settled. ``rows``: passed in lockstep."""
     activity = await read_activity(stack.postgres_dsn)
     at_venue = await read_account(stack.ports.exchange_url, stack.secrets.venue_api_key, stack.secrets.venue_api_secret)
     books = await check_run(stack.postgres_dsn, VENUE, at_venue)
     decisions = await read_decisions(stack)
-    return Report(_content(stack, session, activity, books, decisions, round(time.monotonic() - began, 2)))
+    content = _content(stack, session, activity, books, decisions, round(time.monotonic() - began, 2))
+    if rows is not None:
+        content["lockstep"] = asdict(rows)
+        trades = await read_trades(stack.postgres_dsn)
+        content["strategies"] = [one | {"plans": trades.get(one["id"], [])} for one in content["strategies"]]
+    return Report(content)
 
 
 async def read_decisions(stack: Stack) -> Counter[str]:
-    """Decisions by reason, summed over the whole EVALUATIONS stream."""
+    """Decisions by reason, summed over the whole EVALUATIONS stream.
+
+    In lockstep each counts once per strategy and market time, and those that only say that something is on its way do
+    not: how often they are seen is a matter of who was faster.
+    """
     counts: Counter[str] = Counter()
+    counted: set[tuple[str, datetime, str]] = set()
 
     def count(_: str, message: Message, __: Meta) -> None:
-        if isinstance(message, DecisionRecorded):
-            counts[reason_of(message.code)[0].value] += message.count
+        if not isinstance(message, DecisionRecorded):
+            return
+        reason, times = reason_of(message.code)[0], message.count
+        if stack.options.lockstep:
+            key = (message.strategy_id, message.last_at, message.code)
+            times = int(reason not in _BY_SPEED and key not in counted)
+            counted.add(key)
+        if times:
+            counts[reason.value] += times
 
     broker = make_broker(
         f"nats://127.0.0.1:{stack.ports.nats}", "report", user=NATS_USER, password=stack.secrets.nats_password
@@ -166,6 +187,12 @@ def summary_of(report: Report) -> str:
         f"  {_counted(content['plans'], 'plan')}, {_counted(orders['sent'], 'order')} "
         f"({orders['filled']} filled, {orders['unknown']} unknown), {_counted(content['fills'], 'fill')}",
     ]
+    if passed := content.get("lockstep"):
+        quiet, quiet_s = passed["rows"] - passed["traded"], passed["seconds"] - passed["seconds_trading"]
+        lines.append(
+            f"  in lockstep: {passed['traded']:,} rows with trades in {passed['seconds_trading']:.1f} s, "
+            f"{quiet:,} without in {quiet_s:.1f} s"
+        )
     good = books["balanced"] and books["equals_venue"]
     verdict = "[green]balanced, equal to the venue[/green]" if good else "[red]NOT RIGHT[/red]"
     lines.append(f"  books: {books['transactions']:,} transactions, {books['postings']:,} postings: {verdict}")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from deploy.demo.clients import ExchangeControl, GatewayClient
+from deploy.demo.lockstep import RowsPassed, lockstep
 from deploy.demo.picture import Picture
 from deploy.demo.report import Report, make_report, summary_of
 from deploy.demo.scenario import Candidate, candidate, example_documents
@@ -123,19 +124,31 @@ async def _play(stack: Stack, options: DemoOptions, console: Console, stop: asyn
         screen = _Screen(Picture(session, stack), console)
         drawing = asyncio.create_task(screen.draw(quiet=options.quiet or not console.is_terminal))
         try:
+            rows = None
             if await _unless_stopped(session.prepare(), stop):
                 screen.phase = "running"
-                await session.run(options.ending, stop)
+                rows = await _run_market(stack, session, exchange, options.ending, stop)
             screen.phase = "ending: waiting for open orders"
             await session.settle()
         finally:
             drawing.cancel()
             with suppress(asyncio.CancelledError):
                 await drawing
-        return await make_report(stack, session, began)
+        return await make_report(stack, session, began, rows)
     finally:
         await gateway.close()
         await exchange.close()
+
+
+async def _run_market(
+    stack: Stack, session: DemoSession, exchange: ExchangeControl, ending: Ending, stop: asyncio.Event
+) -> RowsPassed | None:
+    """Let the market run: by the clock, or in lockstep; the rows passed in lockstep."""
+    if not stack.options.lockstep:
+        await session.run(ending, stop)
+        return None
+    async with lockstep(stack, exchange) as driver:
+        return await driver.run(session, ending, stop)
 
 
 class _Screen:

@@ -59,23 +59,18 @@ class DemoSession:
 
         Raises Refused when the system refuses a strategy, Stop when a first purchase does not come about.
         """
-        await self._look()
+        await self.look()
         for number, (asset, amount) in enumerate(deposits_for(self._candidates).items()):
             await self._deposit(number, asset, amount)
         await self._create_listed()
-        deadline = time.monotonic() + READY_WITHIN_S
-        while any(strategy["status"] in {"funding", "building"} for strategy in self.seen.strategies):
-            if time.monotonic() > deadline:
-                raise Stop("a strategy has not made its first purchase: see the logs of the executor and evaluator")
-            await asyncio.sleep(POLL_S / 5)
-            await self._look()
+        await self._first_purchases(time.monotonic() + READY_WITHIN_S)
 
     async def run(self, ending: Ending, stop: asyncio.Event) -> None:
         """Let the market run until the ending or ``stop``; waiting strategies start when their assets are listed."""
         await self._exchange.resume()
         began = time.monotonic()
         while not stop.is_set():
-            await self._look()
+            await self.look()
             if self._waiting:
                 await self._create_listed()
             market = self.seen.market
@@ -90,6 +85,28 @@ class DemoSession:
             except TimeoutError:
                 continue
 
+    async def start_listed(self, listed: Sequence[str]) -> bool:
+        """In lockstep: start what waited for assets that are listed now; whether anything was started.
+
+        Comes back when everything started has made its first purchase. Raises Refused when the system refuses a
+        strategy, Stop when a first purchase does not come about.
+        """
+        startable = [one for one in self._waiting if not one.missing(listed)]
+        deadline = time.monotonic() + READY_WITHIN_S
+        while any(one in self._waiting for one in startable):
+            _refuse_late(deadline)
+            await self._create_listed()
+            await asyncio.sleep(POLL_S / 10)
+        if startable:
+            await self._first_purchases(deadline)
+        return bool(startable)
+
+    async def _first_purchases(self, deadline: float) -> None:
+        while any(strategy["status"] in {"funding", "building"} for strategy in self.seen.strategies):
+            _refuse_late(deadline)
+            await asyncio.sleep(POLL_S / 5)
+            await self.look()
+
     async def settle(self) -> None:
         """Hold the market, and wait until no plan is open and every fill is posted. Raises Stop when that fails."""
         await self._exchange.pause()
@@ -100,7 +117,7 @@ class DemoSession:
             if time.monotonic() > deadline:
                 raise Stop("plans or fills are still open a minute after the market stood still")
             await asyncio.sleep(POLL_S)
-        await self._look()
+        await self.look()
 
     async def _deposit(self, number: int, asset: str, amount: Decimal) -> None:
         deposit = derived_id("demo", number, asset, plain(amount))
@@ -131,7 +148,7 @@ class DemoSession:
         self.seen.waiting = [
             f"{candidate.definition.name} ({', '.join(candidate.missing(listed))})" for candidate in self._waiting
         ]
-        await self._look()
+        await self.look()
 
     async def _create(self, candidate: Candidate) -> bool:
         """Preview and confirm. False when a just-listed asset has no quote yet. Raises Refused."""
@@ -153,7 +170,7 @@ class DemoSession:
         await self._gateway.post("/strategies", {"preview_id": preview["preview_id"]}, key)
         return True
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
         """Refresh ``seen``."""
         self.seen.market = await self._exchange.market()
         self.seen.progress = await read_progress(self._dsn)
@@ -169,3 +186,8 @@ class DemoSession:
         except (RetryLater, Stop):
             return  # the feed has not spoken yet
         self.seen.prices = {one["asset"]: one["bid"] for one in prices if one["asset"] != QUOTE}
+
+
+def _refuse_late(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise Stop("a strategy has not made its first purchase: see the logs of the executor and evaluator")

@@ -34,6 +34,8 @@ class StackOptions:
     """One stack. ``keep`` False: begin with an empty data folder and remove it at the end.
 
     ``gateway_port``: the one to try first.
+    ``lockstep``: the market is moved by hand, a row at a time, so no time of the wall clock may decide anything.
+
     Raises ``Refused`` naming every field that is out of range.
     """
 
@@ -43,6 +45,7 @@ class StackOptions:
     gateway_port: int = 8080
     keep: bool = True
     log_level: str = "INFO"
+    lockstep: bool = False
 
     def __post_init__(self) -> None:
         problems = [

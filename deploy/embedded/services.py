@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.embedded.data_folder import Secrets
+from deploy.embedded.lockstep import LOCKSTEP_SETTINGS
 from deploy.embedded.nats_server import PASSWORD_VARIABLE, NatsAddress, nats_argv
 from deploy.embedded.nats_server import USER as NATS_USER
 from deploy.embedded.options import StackOptions
@@ -146,10 +147,12 @@ class _Builder:
         module: str | None = None,
     ) -> ServiceSpec:
         health_port = self.ports.health[name]
+        module = module or f"services.{name}"
+        lockstep = LOCKSTEP_SETTINGS.get(module, {}) if self.options.lockstep else {}
         return ServiceSpec(
             name=name,
-            argv=_module(module or f"services.{name}"),
-            env={**self.shared(name), "TRIMTAB_HEALTH_PORT": str(health_port), **env},
+            argv=_module(module),
+            env={**self.shared(name), "TRIMTAB_HEALTH_PORT": str(health_port), **env, **lockstep},
             health_url=f"http://127.0.0.1:{health_port}/healthz",
             after=tuple(after),
         )

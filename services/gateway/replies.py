@@ -122,9 +122,13 @@ class StrategiesReply(Reply):
 
 
 class DecisionReply(Reply):
-    """One decision, or ``count`` equal ones in a row. Times are market time."""
+    """One decision, or ``count`` equal ones in a row. Times are market time.
+
+    ``sentence`` says it in plain words, with the figures of the newest (``last_at``).
+    """
 
     code: str
+    sentence: str
     acted: bool
     count: int
     first_at: Timestamp

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from services.gateway.backing import Backing
 from services.gateway.bodies import Body, Key, is_strategy_id, preview_id_in
+from services.gateway.decision_times import moment_in
 from services.gateway.http_errors import NotFoundError
 from services.gateway.replies import (
     DecisionReply,
@@ -18,8 +19,10 @@ from services.gateway.reviews import strategy_brief, strategy_detail
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.strategies import StrategyChanged
 from shared.core.errors import Refused
+from shared.core.explanations import explain
 from shared.core.strategy import StrategyStatus, parse_strategy
 
+Moment = Annotated[str, Query(max_length=64, description="Market time: only what answers for this moment.")]
 _NUMBER = {"type": "string", "description": "A plain decimal number as text."}
 _DOCUMENT_BODY = {
     "requestBody": {
@@ -129,14 +132,26 @@ def strategy_routes(backing: Backing) -> APIRouter:
         return strategy_detail(changed, views)
 
     @router.get("/{strategy_id}/decisions", summary="Why it did or did not trade, newest first")
-    async def decisions(strategy_id: str, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> DecisionsReply:
+    async def decisions(
+        strategy_id: str,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        at: Moment = "",
+    ) -> DecisionsReply:
         backing.refuse_until_caught_up()
         known(strategy_id)
-        found = await backing.decisions.newest(strategy_id, limit)
-        return DecisionsReply(strategy_id=strategy_id, decisions=[_decision(one) for one in found])
+        return await _decisions(backing, strategy_id, at, limit)
 
     return router
 
 
+async def _decisions(backing: Backing, strategy_id: str, at: str, limit: int) -> DecisionsReply:
+    if at:
+        found = (await backing.decisions.at(strategy_id, moment_in(at)))[:limit]
+    else:
+        found = await backing.decisions.newest(strategy_id, limit)
+    return DecisionsReply(strategy_id=strategy_id, decisions=[_decision(one) for one in found])
+
+
 def _decision(recorded: DecisionRecorded) -> DecisionReply:
-    return DecisionReply(**recorded.model_dump(exclude={"strategy_id"}))
+    sentence = explain(recorded.code, recorded.inputs)
+    return DecisionReply(**recorded.model_dump(exclude={"strategy_id"}), sentence=sentence)

@@ -126,15 +126,16 @@ class PlanRunners:
         return Terms(limits.slippage_bps, self._tools.lease.epoch, datetime.now(UTC), limits.send_within)
 
     async def _usable_market(self, record: PlanRecord) -> Market:
-        """The market once every asset has a usable quote; waits for one silent asset ``quotes_wait_s``, for a silent
-        feed until the plan expires.
+        """The market once every asset has a usable quote and it is not behind the plan's; waits for one silent asset
+        ``quotes_wait_s``, for a silent feed until the plan expires.
         """
         plan, view = record.plan, self._tools.market
         wanted = [line.asset for line in plan.lines if line.asset != plan.quote]
         patience_ends = time.monotonic() + self._limits.quotes_wait_s
         while True:
             market = view.look(wanted)
-            if not market.stale or datetime.now(UTC) >= plan.expires_at:
+            is_behind = view.market_time < plan.market_time
+            if not (market.stale or is_behind) or datetime.now(UTC) >= plan.expires_at:
                 return market
             if not view.is_silent and time.monotonic() >= patience_ends:
                 return market

@@ -48,12 +48,14 @@ class PriceFeedApp:
             )
 
         book = _book(settings)
-        self._feed = Feed(book, FeedTimes(flush_interval_s=settings.prices_flush_interval_s), send, publish)
+        times = FeedTimes(flush_interval_s=settings.prices_flush_interval_s)
+        self._feed = Feed(book, times, send, publish, whole_moments=settings.prices_whole_moments)
         self._prices = open_prices(
             settings.venue_dialect,
             settings.venue_ws_url,
             Listener(self._feed.receive, self._feed.connected),
             ConnectionTimes(silence_s=settings.prices_silence_s, roll_after_s=settings.prices_roll_after_s),
+            pulse=settings.prices_whole_moments,
         )
         handler = InstrumentsHandler(book, self._prices.follow)
         self._instruments = Follower(self._broker, "INSTRUMENTS", [subjects.instruments(venue)], handler)

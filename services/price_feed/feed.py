@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from services.price_feed.price_book import PriceBook
-from services.price_feed.venue_events import FromVenue
+from services.price_feed.venue_events import FromVenue, PulseReceived
 from shared.contracts.frames import PriceFrame, encode_frame
 from shared.contracts.prices import PricesSnapshotted
 from shared.core.errors import RetryLater
 
 _log = logging.getLogger(__name__)
 _TIME_POLL_S = 0.05
+_MOST_HELD = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,18 @@ PublishSnapshot = Callable[[PricesSnapshotted], Awaitable[None]]
 class Feed:
     """Joins one venue's connection to the outside. Single event loop, no locks but the one around sending."""
 
-    def __init__(self, book: PriceBook, times: FeedTimes, send: SendFrame, publish: PublishSnapshot) -> None:
+    def __init__(
+        self,
+        book: PriceBook,
+        times: FeedTimes,
+        send: SendFrame,
+        publish: PublishSnapshot,
+        *,
+        whole_moments: bool = False,
+    ) -> None:
+        """``whole_moments``: hold everything back until the venue's pulse, so that no frame has half of a moment."""
         self._book, self._times = book, times
+        self._held: list[tuple[FromVenue, int]] | None = [] if whole_moments else None
         self._send, self._publish = send, publish
         self._changed = asyncio.Event()
         self._first_quote = asyncio.Event()
@@ -45,7 +56,17 @@ class Feed:
         self.frames_lost = 0
 
     def receive(self, event: FromVenue, received_ns: int) -> None:
-        """Take one event of the venue."""
+        """Take one event of the venue, now or with the next pulse."""
+        if self._held is None:
+            self._take(event, received_ns)
+            return
+        self._held.append((event, received_ns))
+        if type(event) is PulseReceived or len(self._held) >= _MOST_HELD:
+            held, self._held = self._held, []
+            for each in held:
+                self._take(*each)
+
+    def _take(self, event: FromVenue, received_ns: int) -> None:
         book = self._book
         accepted = book.accepted
         book.receive(event, received_ns)
@@ -56,7 +77,9 @@ class Feed:
             self._changed.set()
 
     def connected(self) -> None:
-        """The venue was connected anew."""
+        """The venue was connected anew: it begins with everything there is."""
+        if self._held is not None:
+            self._held = []
         self._book.connected()
 
     async def send_frames(self) -> None:

@@ -38,6 +38,12 @@ class Settings(ServiceSettings):
         description="Shortest time between two frames, in seconds.",
     )
 
+    prices_whole_moments: bool = Field(
+        default=False,
+        description="Pass prices on at the venue's pulse only (Binance: !miniTicker@arr), so that a frame holds all "
+        "that changed at one moment; for replays, over one connection.",
+    )
+
     @field_validator("venue_ws_url")
     @classmethod
     def _is_websocket_url(cls, url: str) -> str:

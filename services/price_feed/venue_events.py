@@ -39,6 +39,12 @@ class ShutdownAnnounced(NamedTuple):
     at_ms: int
 
 
+class PulseReceived(NamedTuple):
+    """Everything that changed at one moment has been told, up to here."""
+
+    stream: str
+
+
 class Unreadable(NamedTuple):
     """A message that is not what the venue documents."""
 
@@ -51,7 +57,7 @@ class Ignored(NamedTuple):
     kind: str
 
 
-FromVenue = QuoteReceived | TimeReceived | ReplyReceived | ShutdownAnnounced | Unreadable | Ignored
+FromVenue = QuoteReceived | TimeReceived | ReplyReceived | ShutdownAnnounced | PulseReceived | Unreadable | Ignored
 
 Receive = Callable[[FromVenue, int], None]
 """Takes one event and the wall clock (ns) at its arrival. Never waits, never raises."""

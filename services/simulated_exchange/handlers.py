@@ -67,8 +67,15 @@ class Control:
         return reply(self._market())
 
     async def advance(self, request: web.Request) -> web.StreamResponse:
-        """{"rows": 1}: makes further rows current while paused, and answers when they are."""
-        rows = (await _body(request)).get("rows", 1)
+        """{"rows": 1} or {"to_row": 42}: makes further rows current while paused, and answers when they are.
+
+        Sent again, ``to_row`` changes nothing.
+        """
+        body = await _body(request)
+        if "to_row" in body:
+            advanced = await self._replay.advance_to(_row(body["to_row"]))
+            return reply(self._market() | {"advanced": advanced})
+        rows = body.get("rows", 1)
         if not isinstance(rows, int) or isinstance(rows, bool) or not 1 <= rows <= MAX_ROWS:
             raise Refused.one("rows", rows, f"1 to {MAX_ROWS}", "is not a number of rows")
         advanced = await self._replay.advance(rows)
@@ -120,6 +127,7 @@ class Control:
             "paused": venue.state.paused,
             "rows_per_second": venue.state.rows_per_second,
             "assets": list(source.assets),
+            "listed": [listing.instrument.base for listing in venue.listed()],
         }
 
 
@@ -179,6 +187,12 @@ def _text(body: Mapping[str, Any], name: str, longest: int) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not 1 <= len(value) <= longest or not value.isprintable():
         raise Refused.one(name, value, f"1 to {longest} printable characters", "is not valid")
+    return value
+
+
+def _row(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise Refused.one("to_row", value, "the number of a row, from 0", "is not a row")
     return value
 
 

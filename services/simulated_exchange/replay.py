@@ -61,6 +61,11 @@ class Replay:
                 turn = time.monotonic() + BURST_S
         return done
 
+    async def advance_to(self, row: int) -> int:
+        """Make rows current up to ``row`` while paused; returns how many there were. Raises Refused."""
+        missing = row - self._venue.state.row
+        return await self.advance(missing) if missing > 0 else 0
+
     def set_pace(self, *, paused: bool | None = None, rows_per_second: float | None = None) -> None:
         """Pause, resume or change speed; counts from now."""
         self._venue.set_pace(paused=paused, rows_per_second=rows_per_second)

@@ -5,6 +5,8 @@ import logging
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +18,7 @@ from services.strategy_evaluator.membership import Members
 from services.strategy_evaluator.prices import Patience
 from services.strategy_evaluator.settings import Settings
 from shared.contracts import subjects
+from shared.contracts.progress import encode_progress
 from shared.core.errors import Refused, RetryLater
 from shared.messaging.broker import make_broker
 from shared.messaging.following import Follower, listen
@@ -30,6 +33,7 @@ _EXIT_REQUESTERS = 4
 _TIMER_INTERVAL_S = 0.1
 _REFUSED_EXIT_AGAIN_S = 30.0
 _LAST_WORDS_S = 3.0
+_PROGRESS_LOOK_S = 0.1
 
 
 class StrategyEvaluatorApp:
@@ -45,7 +49,9 @@ class StrategyEvaluatorApp:
         self.health = Health(self._broker)
         # A new id with every start: a restarted evaluator is another member, its predecessor fades away.
         self.members = Members(f"{settings.instance}-{uuid.uuid4().hex[:12]}", settings.member_gone_s)
-        self._journal = Journal(self.members.own_id, settings.decisions_interval_s, time.monotonic_ns)
+        self._journal = Journal(
+            self.members.own_id, settings.decisions_interval_s, time.monotonic_ns, keeps_all=settings.decisions_all
+        )
         self.evaluation = Evaluation(
             self.members,
             self._journal,
@@ -84,6 +90,8 @@ class StrategyEvaluatorApp:
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._publisher.send(subjects.EVALUATOR_HEARTBEATS, heartbeat(self.members.own_id, leaves=True))
+                farewell = replace(self.evaluation.progress(), leaves=True)
+                await self._publisher.send(subjects.EVALUATOR_PROGRESS, encode_progress(farewell))
                 await self._journal.flush(self._outbound.publish_decision, everything=True)
         except TimeoutError:
             log.warning("the last counted decisions were not published")
@@ -114,9 +122,27 @@ class StrategyEvaluatorApp:
             len(self.evaluation.portfolios),
             ", ".join(self.members.ids),
         )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send_heartbeats())
+            group.create_task(self._tell_progress())
+
+    async def _send_heartbeats(self) -> None:
         while True:
             await self._publisher.send(subjects.EVALUATOR_HEARTBEATS, heartbeat(self.members.own_id))
             await asyncio.sleep(self._settings.heartbeat_s)
+
+    async def _tell_progress(self) -> None:
+        """Say how far it is whenever that changes, and with every heartbeat, for those who have just come."""
+        told, told_at, moved = None, 0.0, self.evaluation.moved
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PROGRESS_LOOK_S):
+                    await moved.wait()
+            moved.clear()
+            progress, now_s = self.evaluation.progress(), time.monotonic()
+            if progress != told or now_s - told_at >= self._settings.heartbeat_s:
+                await self._publisher.send(subjects.EVALUATOR_PROGRESS, encode_progress(progress))
+                told, told_at = progress, now_s
 
     async def _keep_time(self) -> None:
         """What happens by the wall clock: rechecks, and members that fell silent."""

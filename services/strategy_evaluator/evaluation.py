@@ -1,8 +1,9 @@
 """The evaluator at work: events and prices in, looks at strategies, plans and exits out. One event loop, no locks."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import islice
@@ -11,9 +12,11 @@ from services.strategy_evaluator.journal import Journal, Noted
 from services.strategy_evaluator.membership import Members
 from services.strategy_evaluator.portfolios import Portfolio, Portfolios
 from services.strategy_evaluator.prices import News, Patience, VenuePrices
+from services.strategy_evaluator.unfinished import Unfinished
 from services.strategy_evaluator.watch import ANY_PRICE, Watch
 from shared.contracts.frames import decode_frame
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
+from shared.contracts.progress import EvaluatorProgress, VenueSeen
 from shared.core.certificates import Certificate, certificate_after
 from shared.core.decisions import Decision, ExitRequested, Hold, Plan, decide
 from shared.core.identity import derived_id
@@ -21,6 +24,8 @@ from shared.core.position import PlanOutcome
 from shared.core.reasons import Reason
 from shared.core.situation import EXIT, INITIAL, Market, Situation, StrategyView
 from shared.core.strategy import StrategyStatus
+
+log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _LOOKS_AT_ONCE = 32
@@ -79,12 +84,15 @@ class Evaluation:
 
     ``plans`` and ``exits`` are what it wants published; ``pending`` holds looks that are waiting for their turn.
     Waits are measured by the steady clock: a wall clock that is set back must not stretch them.
+    ``moved`` is set whenever what it has seen or what is unfinished may have changed.
     """
 
     def __init__(self, members: Members, journal: Journal, patience: Patience, pace: Pace, clocks: Clocks) -> None:
         self.portfolios = Portfolios()
         self.plans: asyncio.Queue[PlanToPublish] = asyncio.Queue()
         self.exits: asyncio.Queue[ExitToRequest] = asyncio.Queue()
+        self.unfinished = Unfinished()
+        self.moved = asyncio.Event()
         self.looks = 0
         self.ticks = 0
         self._members, self._journal = members, journal
@@ -130,15 +138,36 @@ class Evaluation:
             unquoted += self._watch.waiting_for(prices.venue, news.freshened)
         if news.revived or not had_market:
             unquoted += self._watch.waiting_for_any_price(prices.venue)
-        if not hits and not unquoted:
+        self.moved.set()
+        if not hits and not unquoted and not self._journal.keeps_all:
             return
         market = prices.market(now_ns)
         self._enqueue(slot for slot in unquoted if slot not in hits)
         for number, (slot, received_ns) in enumerate(hits.items()):
+            by_quote_ns = 0 if news.repeated else received_ns
             if number < _LOOKS_AT_ONCE and slot not in self._pending:
-                self._look(self.portfolios.at(slot), market, received_ns)
+                self._look(self.portfolios.at(slot), market, by_quote_ns)
             else:
-                self._enqueue((slot,), received_ns)
+                self._enqueue((slot,), by_quote_ns)
+        if self._journal.keeps_all and not news.repeated and market is not None:
+            self._record_others(prices.venue, market, hits)
+
+    def _record_others(self, venue: str, market: Market, looked_at: Collection[int]) -> None:
+        """Record why nothing is done about the strategies whose certificates hold, with the figures of this moment."""
+        for portfolio in self.portfolios:
+            slot, situation = portfolio.slot, portfolio.situation()
+            if not portfolio.owned or situation is None or slot in looked_at or slot in self._pending:
+                continue
+            if situation.strategy.definition.venue != venue:
+                continue
+            decision = decide(situation, market, portfolio.confirmations, by_new_quote=False)
+            if not isinstance(decision, Hold):
+                log.error("the certificate of %s missed %s", portfolio.strategy_id, decision.code)
+                self._enqueue((slot,))
+                continue
+            strategy = situation.strategy
+            noted = Noted(strategy.strategy_id, strategy.version, decision.code, decision.figures, market.now)
+            self._journal.held(noted)
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -178,6 +207,19 @@ class Evaluation:
         """Whether nothing waits: no look, no plan, no exit."""
         return self._enabled and not self._pending and self.plans.empty() and self.exits.empty()
 
+    def progress(self) -> EvaluatorProgress:
+        """How far it is right now: what it has seen of each venue, and what is unfinished."""
+        return EvaluatorProgress(
+            member=self._members.own_id,
+            members=tuple(self._members.ids),
+            venues={
+                name: VenueSeen(prices.market_time_ms, len(prices.quotes)) for name, prices in self._venues.items()
+            },
+            unfinished=self.unfinished.by_kind(len(self._pending)),
+            acted=self.unfinished.acted,
+            unsaid=self._journal.unsaid,
+        )
+
     def sequence_of(self, venue: str) -> int:
         """The number of the last frame taken from a venue; -1 for none."""
         return self._venue(venue).sequence
@@ -201,6 +243,8 @@ class Evaluation:
         self._watch.drop(portfolio.slot)
         self._pending.pop(portfolio.slot, None)
         self._journal.forget(portfolio.strategy_id)
+        self.unfinished.forget(portfolio.slot)
+        self.moved.set()
 
     # --- looks --------------------------------------------------------------------------------------------------
 
@@ -226,6 +270,7 @@ class Evaluation:
             self._look(portfolio, markets[venue], cause.received_ns)
         if not self._pending:
             self._has_pending.clear()
+        self.moved.set()
 
     def look_at_rechecks(self) -> None:
         """Enqueue the strategies whose wall-clock wait is over."""
@@ -249,6 +294,7 @@ class Evaluation:
         venue = situation.strategy.definition.venue
         if market is None:
             self._watch.put(portfolio.slot, venue, Certificate(waits_for_price=ANY_PRICE))
+            self.unfinished.waits_for_market(portfolio.slot)
             return
         decision = decide(
             situation,
@@ -259,6 +305,7 @@ class Evaluation:
         )
         portfolio.confirmations = decision.confirmations
         self._watch.put(portfolio.slot, venue, certificate_after(decision, situation, market))
+        self.unfinished.decided(portfolio.slot, decision)
         self._act(portfolio, situation, market, decision, received_ns)
 
     def _act(

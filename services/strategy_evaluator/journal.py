@@ -2,6 +2,7 @@
 
 A decision not to act is published when its code differs from the last published one (at most once a second per
 strategy, so that a value hovering at a level does not flood the stream), else once per interval with its count.
+A journal that ``keeps_all`` (for replays) publishes each by itself, once per market time.
 """
 
 import asyncio
@@ -52,12 +53,16 @@ class _Record:
     told_code: str = ""
     told_ns: int = 0
     due_ns: int = 0
+    kept: tuple[str, int, datetime] | None = None
 
 
 class Journal:
     """Collects decisions; ``run`` publishes them. What is only counted is lost when the process dies: it looks anew."""
 
-    def __init__(self, evaluator_id: str, interval_s: float, clock_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, evaluator_id: str, interval_s: float, clock_ns: Callable[[], int], *, keeps_all: bool = False
+    ) -> None:
+        self.keeps_all = keeps_all
         self._evaluator_id = evaluator_id
         self._interval_ns = int(interval_s * _NS)
         self._clock_ns = clock_ns
@@ -66,6 +71,12 @@ class Journal:
         self._ready: list[tuple[DecisionRecorded, str]] = []
         self._acting = asyncio.Event()
         self._number = 0
+        self._in_flight = 0
+
+    @property
+    def unsaid(self) -> int:
+        """How many decisions are ready but not stored yet."""
+        return len(self._ready) + self._in_flight
 
     def acted(self, noted: Noted) -> None:
         """A decision that led to a plan or an exit: published at once, after what led up to it."""
@@ -81,6 +92,9 @@ class Journal:
         record = self._records.get(noted.strategy_id)
         if record is None:
             record = self._records[noted.strategy_id] = _Record()
+        if self.keeps_all:
+            self._keep(record, noted)
+            return
         tally = record.pending.get(noted.code)
         if tally is None:
             record.pending[noted.code] = _Tally(noted, noted.at)
@@ -92,6 +106,15 @@ class Journal:
         if not record.due_ns or due_ns < record.due_ns:
             record.due_ns = due_ns
             heappush(self._due, (due_ns, noted.strategy_id))
+
+    def _keep(self, record: _Record, noted: Noted) -> None:
+        key = (noted.code, noted.strategy_version, noted.at)
+        if key == record.kept:
+            return
+        record.kept = key
+        self._number += 1
+        self._ready.append((self._message(noted, noted.at, 1, acted=False), f"{self._evaluator_id}.{self._number}"))
+        self._acting.set()
 
     def forget(self, strategy_id: str) -> None:
         """A strategy is looked after elsewhere or has ended: tell what is pending and keep nothing."""
@@ -117,9 +140,11 @@ class Journal:
                 self._take_pending(record)
         self._take_due()
         ready, self._ready = self._ready, []
+        self._in_flight = len(ready)
         for start in range(0, len(ready), _IN_FLIGHT):
             part = ready[start : start + _IN_FLIGHT]
             await asyncio.gather(*(publish(message, message_id) for message, message_id in part))
+            self._in_flight -= len(part)
 
     def _take_due(self) -> None:
         now_ns = self._clock_ns()

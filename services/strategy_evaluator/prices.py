@@ -26,6 +26,11 @@ class QuoteTable(Mapping[str, Quote]):
         self._as_text[quote.asset] = quote
         self._exact.pop(quote.asset, None)
 
+    def is_repeated_by(self, quote: FrameQuote) -> bool:
+        """Whether the newest quote of the asset has the same prices."""
+        known = self._as_text.get(quote.asset)
+        return known is not None and known.bid == quote.bid and known.ask == quote.ask
+
     def received_ns(self, asset: str) -> int:
         """When the feed received the newest quote; 0 when there is none."""
         quote = self._as_text.get(asset)
@@ -54,11 +59,15 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a frame or snapshot brought: accepted quotes, and whether every price of the venue can be used again."""
+    """What a frame or snapshot brought: accepted quotes, and whether every price of the venue can be used again.
+
+    ``repeated``: the same prices at the same market time as before, so nothing new has been seen of the market.
+    """
 
     quotes: tuple[FrameQuote, ...] = ()
     freshened: tuple[str, ...] = ()
     revived: bool = False
+    repeated: bool = False
 
 
 class VenuePrices:
@@ -120,6 +129,7 @@ class VenuePrices:
 
     def take_frame(self, frame: PriceFrame, now_ns: int) -> News:
         """Take a frame; a repeated one changes nothing."""
+        before_ms = self.market_time_ms
         if frame.epoch != self._epoch:
             self._begin_epoch(frame.epoch)
             self.market_time_ms = frame.market_time_ms  # a new feed's word counts, even if it is an earlier time
@@ -130,8 +140,9 @@ class VenuePrices:
         self.sequence = frame.sequence
         was_usable = self.usable(now_ns)
         self._heard(frame, now_ns)
+        repeated = self._repeats(frame.quotes, before_ms)
         accepted, freshened = self._accept(frame.quotes, frame.sequence)
-        return News(accepted, freshened, revived=not was_usable and self.usable(now_ns))
+        return News(accepted, freshened, not was_usable and self.usable(now_ns), repeated)
 
     def take_snapshot(self, snapshot: PricesSnapshotted, now_ns: int) -> News:
         """Take what a snapshot has that frames did not bring, and its word on what is stale."""
@@ -145,9 +156,14 @@ class VenuePrices:
             if self._numbers.get(seen.asset, -1) <= snapshot.sequence
             and self.quotes.received_ns(seen.asset) != seen.received_ns
         ]
+        before_ms = self.market_time_ms
+        self.market_time_ms = max(before_ms, int(snapshot.market_time.timestamp() * 1000))
+        repeated = self._repeats(newer, before_ms)
         accepted, freshened = self._accept(newer, snapshot.sequence)
-        self.market_time_ms = max(self.market_time_ms, int(snapshot.market_time.timestamp() * 1000))
-        return News(accepted, freshened + self._take_staleness(snapshot))
+        return News(accepted, freshened + self._take_staleness(snapshot), repeated=repeated)
+
+    def _repeats(self, quotes: Iterable[FrameQuote], before_ms: int) -> bool:
+        return self.market_time_ms == before_ms and all(self.quotes.is_repeated_by(quote) for quote in quotes)
 
     def _take_staleness(self, snapshot: PricesSnapshotted) -> tuple[str, ...]:
         """Adopt the snapshot's stale assets; returns those that are stale no more."""

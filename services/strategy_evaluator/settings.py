@@ -29,6 +29,10 @@ class Settings(ServiceSettings):
         gt=0,
         description="Longest time, in seconds, for which equal decisions not to act are only counted.",
     )
+    decisions_all: bool = Field(
+        default=False,
+        description="Record every decision by itself, and one per strategy for each change of prices; for replays.",
+    )
     prices_silence_s: float = Field(
         default=3.0,
         gt=0,

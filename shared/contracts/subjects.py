@@ -24,6 +24,9 @@ STRATEGY_COMMANDS = "strategy-commands"
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""
 
+EVALUATOR_PROGRESS = "evaluator-progress"
+"""Core NATS: EvaluatorProgress whenever it changes, and once a second."""
+
 
 def prices(venue: str) -> str:
     """Price frames of a venue (core NATS)."""

@@ -47,6 +47,20 @@ ACTING = frozenset(
 """The reasons that lead to a plan or an exit; all others explain why nothing was done."""
 
 
+ON_THE_WAY = frozenset(
+    {
+        Reason.PLAN_OPEN,
+        Reason.FILLS_PENDING,
+        Reason.AWAITING_FUNDS,
+        Reason.AWAITING_ACTIVATION,
+        Reason.AWAITING_RELEASE,
+        Reason.SEALED,
+    }
+)
+"""The reasons that another service's next word ends: something is under way. Which of them are seen, and how often, is
+a matter of who was faster."""
+
+
 def code_of(reason: Reason, asset: str = "") -> str:
     """The code on the wire: the reason, with ``:<asset>`` when it is about one asset."""
     return f"{reason.value}:{asset}" if asset else reason.value

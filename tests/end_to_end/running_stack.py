@@ -38,9 +38,10 @@ async def running_stack(
     documents: Sequence[Mapping[str, Any]],
     *,
     evaluators: int = 1,
+    lockstep: bool = False,
 ) -> AsyncIterator[RunningStack]:
     """Start a stack on a folder, fund and create the strategies, and end everything afterwards."""
-    stack = Stack(StackOptions(data_dir=folder / "data", evaluators=evaluators, exchange=exchange))
+    stack = Stack(StackOptions(data_dir=folder / "data", evaluators=evaluators, exchange=exchange, lockstep=lockstep))
     began = time.monotonic()
     await stack.start()
     try:

@@ -1,5 +1,6 @@
 """The API when all is well: previews, views, decisions, deposits, idempotency, documentation."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -123,6 +124,30 @@ def test_decisions_when_asked_come_newest_first_and_follow(world: World) -> None
         "the newest decision",
     )
     assert world.http.get(f"/strategies/{created(world)}/decisions").json()["decisions"] == []
+
+
+def test_decisions_when_asked_about_a_time_answer_for_it_in_plain_words(world: World) -> None:
+    strategy_id = created(world)
+    inputs = {"weight.BTC": "33.1", "target.BTC": "30", "weight.ETH": "66.9", "target.ETH": "70", "threshold": "5"}
+    for day, code, given in ((1, "initial_purchase", {}), (3, "within_band", inputs), (5, "cooldown", {})):
+        at = datetime(2024, 1, day, tzinfo=UTC)
+        message = decision(strategy_id, code).model_copy(update={"first_at": at, "last_at": at, "inputs": given})
+        world.publish(subjects.evaluations(strategy_id), message, f"{strategy_id}.at{day}")
+
+    def told(at: str) -> list[tuple[str, str]]:
+        found = world.http.get(f"/strategies/{strategy_id}/decisions", params={"at": at})
+        return [(one["code"], one["sentence"]) for one in found.json()["decisions"]]
+
+    world.until(lambda: told("2024-01-06")[0][0] == "cooldown", "the last decision")
+    off = "BTC was at 33.1 % against a target of 30 %: 3.1 points off, the threshold is 5, so nothing was done."
+    assert (
+        told("2024-01-03") == told("2024-01-04T23:59:59Z") == told("2024-01-03T01:00+01:00") == [("within_band", off)]
+    )
+    assert told("2024-01-02T12:00")[0][0] == "initial_purchase"
+    assert told("2023-12-31") == []
+    refused = world.http.get(f"/strategies/{strategy_id}/decisions", params={"at": "yesterday"})
+    assert refused.status_code == 422
+    assert refused.json()["error"]["problems"][0]["field"] == "at"
 
 
 def test_wallet_when_it_changes_is_shown(world: World) -> None:

@@ -169,13 +169,18 @@ class Exchange:
 
 
 class Prices:
-    """Plays the price feed: a frame with all quotes of the exchange five times a second."""
+    """Plays the price feed: a frame with all quotes of the exchange five times a second.
+
+    ``ahead_ms`` is added to the market time; ``sent`` counts frames.
+    """
 
     def __init__(self, nats_url: str, exchange: Exchange) -> None:
         self._nats_url = nats_url
         self._exchange = exchange
         self._task: asyncio.Task[None] | None = None
         self.paused = False
+        self.ahead_ms = 0
+        self.sent = 0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -188,17 +193,16 @@ class Prices:
     async def _run(self) -> None:
         client = await nats.connect(self._nats_url)
         try:
-            sequence = 0
             while True:
                 if not self.paused:
-                    sequence += 1
-                    at_ms = int((await self._exchange.market_time()).timestamp() * 1000)
+                    at_ms = int((await self._exchange.market_time()).timestamp() * 1000) + self.ahead_ms
                     rows = tuple(
                         FrameQuote(asset, bid, ask, at_ms, time.time_ns())
                         for asset, (bid, ask) in (await self._exchange.quotes()).items()
                     )
-                    frame = PriceFrame("paper", "test", sequence, at_ms, rows)
+                    frame = PriceFrame("paper", "test", self.sent + 1, at_ms, rows)
                     await client.publish(subjects.prices("paper"), encode_frame(frame))
+                    self.sent += 1
                 await asyncio.sleep(0.2)
         finally:
             await client.close()

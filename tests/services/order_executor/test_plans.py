@@ -47,6 +47,22 @@ async def check_books(stack: Stack) -> None:
     assert {asset: amount for asset, amount in booked.items() if amount} == await stack.exchange.balances()
 
 
+async def test_plan_when_prices_are_older_than_its_own_waits_for_them(stack: Stack) -> None:
+    await ready(stack)
+    later = await stack.exchange.market_time() + timedelta(minutes=1)
+    plan = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, kind="initial", market_time=later)
+    await stack.send_plan(plan)
+    sent = stack.prices.sent
+
+    async def several_frames_later() -> bool:
+        return stack.prices.sent >= sent + 4 and bool(await stack.rows("SELECT FROM executor.plans"))
+
+    await eventually(several_frames_later)
+    assert await stack.rows("SELECT FROM executor.orders") == []
+    stack.prices.ahead_ms = 60_000
+    assert (await stack.closed(plan))["outcome"] == "completed"
+
+
 async def test_plan_when_executed_ends_on_target_with_every_fill_published(stack: Stack) -> None:
     await ready(stack)
     plan = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, kind="initial")

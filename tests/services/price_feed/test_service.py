@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from typing import Any
 
 import nats
 import pytest
@@ -78,9 +79,13 @@ async def list_instruments(url: str, *instruments: InstrumentListed) -> None:
 
 
 @asynccontextmanager
-async def running_feed(url: str, venue: ScriptedVenue, stale_after_s: float = 30.0) -> AsyncIterator[None]:
+async def running_feed(
+    url: str, venue: ScriptedVenue, stale_after_s: float = 30.0, **changes: Any
+) -> AsyncIterator[None]:
     """The service, from its composition root, inside this process."""
-    settings = Settings(nats_url=url, venue_name="paper", venue_ws_url=venue.url, prices_stale_after_s=stale_after_s)
+    settings = Settings(
+        nats_url=url, venue_name="paper", venue_ws_url=venue.url, prices_stale_after_s=stale_after_s, **changes
+    )
     app = build_app(settings)
     await app.start()
     tasks = [asyncio.create_task(coroutine) for coroutine in app.background()]
@@ -212,3 +217,28 @@ async def test_feed_when_nats_is_killed_goes_on_when_it_is_back(fresh_nats: Embe
                 lambda: heard.newest and heard.newest.quotes[0].bid == Decimal("1.5") and heard.frames, timeout_s=30.0
             )
         assert len(venue.visitors) == 1
+
+
+async def test_feed_when_moments_are_whole_publishes_nothing_before_the_pulse(nats_url: str) -> None:
+    pulse = '{"stream":"!miniTicker@arr","data":[{"e":"24hrMiniTicker","E":1,"s":"BTCUSDT","c":"1"}]}'
+    await list_instruments(nats_url, listed("BTCUSDT"), listed("ETHUSDT"))
+    async with (
+        ScriptedVenue() as venue,
+        hearing(nats_url) as heard,
+        running_feed(nats_url, venue, prices_whole_moments=True),
+    ):
+        await eventually(lambda: venue.present and len(venue.present[0].streams) == 4)
+        assert venue.paths == ["/stream?streams=!miniTicker@arr"]
+        for row in range(1, 40):
+            at_ms = T + row * 1000
+            for symbol in ("BTCUSDT", "ETHUSDT"):
+                await venue.tell(clock(symbol, at_ms))
+                await asyncio.sleep(0.005)  # longer than the feed waits between two frames
+                await venue.tell(quote(symbol, f"{row}.1", f"{row}.2", row))
+            await venue.present[0].tell(pulse)
+        await eventually(lambda: any(told.bid == "39.1" for told in heard.quotes))
+    filled = [frame for frame in heard.frames if frame.quotes]
+    assert all({told.asset for told in frame.quotes} == {"BTC", "ETH"} for frame in filled)
+    assert all(len({(told.bid, told.at_ms) for told in frame.quotes}) == 1 for frame in filled)
+    assert all(frame.market_time_ms == frame.quotes[0].at_ms for frame in filled)
+    assert all(len({seen.bid for seen in snapshot.quotes}) <= 1 for snapshot in heard.snapshots)

@@ -22,6 +22,7 @@ async def test_market_when_asked_tells_where_it_is(exchange: Running) -> None:
         "ended": False,
         "paused": True,
         "rows_per_second": 20.0,
+        "listed": ["BTC", "ONE"],
         "assets": ["BTC", "ETH", "ONE"],
     }
     market = await exchange.advance(99)
@@ -72,6 +73,8 @@ async def test_deposit_when_sent_again_is_credited_once(exchange: Running) -> No
         ("market/speed", {"rows_per_second": True}, "rows_per_second"),
         ("market/advance", {"rows": 0}, "rows"),
         ("market/advance", {"rows": 1.5}, "rows"),
+        ("market/advance", {"to_row": -1}, "to_row"),
+        ("market/advance", {"to_row": True}, "to_row"),
         ("accounts", {"api_key": "paper-key", "api_secret": "other"}, "api_key"),
         ("accounts", {"api_key": "new"}, "api_secret"),
     ],
@@ -111,3 +114,11 @@ async def test_control_when_a_token_is_set_needs_it_and_never_serves_web_pages(t
         async with session.get(f"{exchange.http}/healthz") as response:
             answers["health"] = response.status
     assert answers == {"none": 403, "wrong": 403, "page": 403, "right": 200, "health": 200}
+
+
+async def test_market_when_advanced_to_a_row_twice_stands_there_once(exchange: Running) -> None:
+    for _ in range(2):
+        market = await exchange.control("market/advance", {"to_row": 2})
+        assert market["row"] == 2
+    assert market["advanced"] == 0
+    assert (await exchange.control("market/advance", {"to_row": 99}))["row"] == 4

@@ -116,3 +116,16 @@ async def test_message_ids_when_many_are_told_are_all_different() -> None:
         told.hold("within_band", f"s{number}")
     await told.flush()
     assert len({message_id for _, message_id in told.messages}) == 100
+
+
+async def test_hold_when_everything_is_kept_is_told_by_itself_once_per_market_time() -> None:
+    told = _Told()
+    told.journal = Journal("e1", 60.0, lambda: told.now_ns, keeps_all=True)
+    for minutes in (0, 0, 1, 2):
+        told.hold("within_band", after=minutes * MINUTE)
+    told.hold("cooldown", after=2 * MINUTE)
+    assert told.journal.unsaid == 4
+    assert await told.flush() == [("within_band", 1, False)] * 3 + [("cooldown", 1, False)]
+    assert [message.last_at for message, _ in told.messages] == [AT, AT + MINUTE, AT + 2 * MINUTE, AT + 2 * MINUTE]
+    assert len({message_id for _, message_id in told.messages}) == 4
+    assert told.journal.unsaid == 0

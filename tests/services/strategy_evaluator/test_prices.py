@@ -125,3 +125,13 @@ def test_instruments_when_repeated_are_no_change() -> None:
     assert prices.take_instruments(instruments())
     assert not prices.take_instruments(instruments())
     assert prices.take_instruments(instruments(tradable=False))
+
+
+def test_frame_when_it_repeats_prices_at_the_same_market_time_says_so() -> None:
+    prices = _prices()
+    same = {"market_time_ms": AT_MS}
+    assert not prices.take_frame(frame(1, {"BTC": "2", "ETH": "3"}, NOW, **same), NOW).repeated
+    assert prices.take_frame(frame(2, {"BTC": "2"}, NOW + 1, **same), NOW).repeated
+    assert prices.take_frame(frame(3, {}, NOW + 1, **same), NOW).repeated
+    assert not prices.take_frame(frame(4, {"BTC": "2", "ETH": "3.1"}, NOW + 2, **same), NOW).repeated
+    assert not prices.take_frame(frame(5, {"BTC": "2"}, NOW + 3, market_time_ms=AT_MS + 1), NOW).repeated

@@ -27,14 +27,19 @@ class BinanceDialect:
     """Fills ``Dialect``. bookTicker tells every change of best bid and ask; miniTicker, once a second, the time.
 
     The server's pings (every 20 s) are answered by the websocket library with the same payload, as the venue asks.
+    ``pulse``: the array of all mini tickers is told too, as the pulse.
     """
 
     limits = BINANCE_LIMITS
 
+    def __init__(self, *, pulse: bool = False) -> None:
+        self._pulse = pulse
+
     def url(self, root: str) -> str:
         """``root`` as in ``wss://stream.binance.com:9443``; a path of one's own is kept."""
         trimmed = root.rstrip("/")
-        return trimmed if trimmed.endswith(("/stream", "/ws")) else f"{trimmed}/stream"
+        path = trimmed if trimmed.endswith(("/stream", "/ws")) else f"{trimmed}/stream"
+        return f"{path}?streams={parse.ALL_MINI_TICKERS}" if self._pulse else path
 
     def request(self, request_id: int, symbols: Collection[str], *, wanted: bool) -> str:
         """``{"method":"SUBSCRIBE","params":["btcusdt@bookTicker","btcusdt@miniTicker"],"id":1}``."""

@@ -7,6 +7,7 @@ Source: "WebSocket Streams for Binance" (binance-spot-api-docs, web-socket-strea
      "b":"61737.63000000","B":"31.21000000","a":"61737.64000000","A":"40.66000000"}}
     {"stream":"btcusdt@miniTicker","data":{"e":"24hrMiniTicker","E":1723161255208,"s":"BTCUSDT","c":"61737.63000000",
      "o":"55026.00000000","h":"62700.00000000","l":"54730.00000000","v":"48000.10000000","q":"2800000000.00000000"}}
+    {"stream":"!miniTicker@arr","data":[{"e":"24hrMiniTicker","E":1723161255208,"s":"BTCUSDT","c":"61737.63000000"}]}
     {"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255208,"s":"BTCUSDT","t":3741032411,"p":"61737.63000000",
      "q":"0.00100000","T":1723161255207,"m":true,"M":true}}
     {"e":"serverShutdown","E":1770123456789}
@@ -14,7 +15,8 @@ Source: "WebSocket Streams for Binance" (binance-spot-api-docs, web-socket-strea
     {"error":{"code":2,"msg":"Invalid request: unknown variant"},"id":3}
     {"code":0,"msg":"Unknown property","id":3}
 
-bookTicker has no event type and, at the spot venue, no time; ``u`` is the order book's update id.
+bookTicker has no event type and, at the spot venue, no time; ``u`` is the order book's update id. The array of all mini
+tickers that changed is sent once a second; the simulated exchange sends it at the end of every row.
 """
 
 from typing import Any
@@ -24,6 +26,7 @@ import orjson
 from services.price_feed.venue_events import (
     FromVenue,
     Ignored,
+    PulseReceived,
     QuoteReceived,
     ReplyReceived,
     ShutdownAnnounced,
@@ -31,6 +34,7 @@ from services.price_feed.venue_events import (
     Unreadable,
 )
 
+ALL_MINI_TICKERS = "!miniTicker@arr"
 _LAST_PRICE_FIELD = {"24hrMiniTicker": "c", "24hrTicker": "c", "trade": "p", "aggTrade": "p"}
 _MAX_TIME_MS = 253_402_300_799_999  # 9999-12-31: what a datetime can hold
 
@@ -44,6 +48,8 @@ def parse(payload: bytes | str) -> FromVenue:
     if type(body) is not dict:
         return Unreadable("not_an_object")
     data = body.get("data", body)
+    if type(data) is list and body.get("stream") == ALL_MINI_TICKERS:
+        return PulseReceived(ALL_MINI_TICKERS)
     if type(data) is not dict:
         return Unreadable("not_an_object")
     kind = data.get("e")
