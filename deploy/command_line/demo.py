@@ -28,7 +28,7 @@ def demo(
         float, typer.Option(metavar="X", help="How fast the rows of the market pass.")
     ] = DEFAULT_ROWS_PER_SECOND,
     seed: Annotated[
-        int | None, typer.Option(help=f"Seed of the synthetic market.  [default: {DEFAULT_SEED}]", show_default=False)
+        int | None, typer.Option(help=f"Seed of the synthetic market (default: {DEFAULT_SEED}).", show_default=False)
     ] = None,
     strategy: Annotated[
         list[Path] | None,
