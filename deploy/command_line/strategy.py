@@ -231,11 +231,11 @@ def _print_warnings(warnings: list[str], console: Console) -> None:
 
 def _in_words(rule: dict[str, Any]) -> str:
     """A rule as it is written in a file, on one line."""
-    words = [
-        f"{name} ({_in_words(value)})" if isinstance(value, dict) else f"{name.replace('_', ' ')} {value}"
-        for name, value in rule.items()
-    ]
-    return _safe(", ".join(words))
+    words = []
+    for name, value in rule.items():
+        told = f"({_in_words(value)})" if isinstance(value, dict) else _safe(str(value))
+        words.append(f"{name.replace('_', ' ')} {told}")
+    return ", ".join(words)
 
 
 def _safe(text: str) -> str:
