@@ -54,7 +54,7 @@ def json_of(app: typer.Typer, *arguments: str) -> dict[str, Any]:
 
 def test_preview_when_good_shows_what_would_happen(gateway: World, good: str) -> None:
     text = succeeded(strategy.app, "preview", good)
-    for part in ("[red]Three majors at paper: threshold 5", "buy BTC", "1200", "105 USDT", "take-profit at 15 %"):
+    for part in ("[red]Three majors at paper: rebalances when an asset is 5 percentage", "buy BTC", "1200", "105 USDT", "take-profit at 15 %"):
         assert part in text
     assert json_of(strategy.app, "preview", good)["minimum_amount"] == "105"
 
