@@ -212,6 +212,31 @@ def test_sizing_prices_when_given_fix_the_target_quantities() -> None:
     assert is_settled(pinned)
 
 
+@pytest.mark.parametrize(
+    ("widths", "amount", "named"),
+    [
+        ({"ONE": "5", "BTC": "5"}, "105", "5 percentage points"),
+        ({"ONE": "8", "BTC": "3"}, "175", "3 percentage points of BTC"),
+        ({"ONE": "2.5", "BTC": "2.5"}, "210", "2.5 percentage points"),
+        ({"ONE": "0", "BTC": "0"}, "13.13", "first purchase of BTC"),  # to the edge of the band: it waits until it can
+        (
+            {"ONE": "70", "BTC": "45"},
+            "13.13",
+            "first purchase of BTC",
+        ),  # wider than the targets: no correction so small
+    ],
+)
+def test_minimum_amount_when_widths_are_by_asset_is_of_the_narrowest(
+    widths: dict[str, str], amount: str, named: str
+) -> None:
+    listed = {asset: instrument(asset) for asset in ("ONE", "BTC")}
+    quotes = {asset: Quote(D(1), D(1), AT) for asset in listed}
+    points = {asset: D(width) for asset, width in widths.items()}
+    found = minimum_amount({"ONE": D(60), "BTC": D(40)}, points, listed, quotes, "USDT")
+    assert found.amount == D(amount)
+    assert named in found.explanation
+
+
 def test_minimum_amount_when_threshold_is_the_narrowest_names_it() -> None:
     quotes = quoted(ONE="0.02", BTC="50000", ETH="2500")
     listed = {item.base: item for item in BIGONE}
