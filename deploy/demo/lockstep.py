@@ -47,7 +47,7 @@ class Lockstep:
 
     def __init__(self, exchange: ExchangeControl, evaluators: Evaluators, dsn: str) -> None:
         self._acted = 0
-        self._traded = 0
+        self._traded: set[int] = set()
         self._seconds_trading = 0.0
         self._exchange = exchange
         self._evaluators = evaluators
@@ -57,21 +57,22 @@ class Lockstep:
 
     async def run(self, session: DemoSession, ending: Ending, stop: asyncio.Event) -> RowsPassed:
         """Row by row until the ending or ``stop``. Raises Stop when a row does not come to an end."""
-        began, rows = time.monotonic(), 0
+        started, rows = time.monotonic(), 0
         watching = asyncio.create_task(self._watch(session))
         try:
             market = await self._exchange.market()
             await self._done(market, stop)
             if await session.start_listed(market.listed):
                 await self._done(market, stop)
-            while not (stop.is_set() or market.ended or _is_over(ending, began)):
+            self._traded, self._seconds_trading, began = set(), 0.0, time.monotonic()
+            while not (stop.is_set() or market.ended or _is_over(ending, started)):
                 market = await self._exchange.advance_to(market.row + 1)
                 rows += 1
                 await self._done(market, stop)
                 if await session.start_listed(market.listed):
                     await self._done(market, stop)
             await self._wait(self._row, stop, most_unsaid=0)
-            return RowsPassed(rows, self._traded, time.monotonic() - began, self._seconds_trading)
+            return RowsPassed(rows, len(self._traded), time.monotonic() - began, self._seconds_trading)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -88,7 +89,7 @@ class Lockstep:
         await self._settled(stop)
         await self._wait(self._row, stop)
         self._acted = self._evaluators.acted
-        self._traded += 1
+        self._traded.add(market.row)
         self._seconds_trading += time.monotonic() - began
 
     async def _settled(self, stop: asyncio.Event) -> None:
