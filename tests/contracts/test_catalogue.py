@@ -8,7 +8,7 @@ import pytest
 from shared.contracts import catalogue, subjects
 from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec
 
-CORE_ONLY = {"PRICES_ALL", "STRATEGY_COMMANDS", "EVALUATOR_HEARTBEATS"}
+CORE_ONLY = {"PRICES_ALL", "STRATEGY_COMMANDS", "EVALUATOR_HEARTBEATS", "EVALUATOR_PROGRESS"}
 """Subjects that are not stored: they are worth something only now."""
 
 PATTERNS = {
@@ -61,7 +61,10 @@ def test_subject_when_built_belongs_to_exactly_one_stream(subject):
     assert len(streams_of(subject)) == 1
 
 
-@pytest.mark.parametrize("subject", [subjects.prices("a"), subjects.STRATEGY_COMMANDS, subjects.EVALUATOR_HEARTBEATS])
+@pytest.mark.parametrize(
+    "subject",
+    [subjects.prices("a"), subjects.STRATEGY_COMMANDS, subjects.EVALUATOR_HEARTBEATS, subjects.EVALUATOR_PROGRESS],
+)
 def test_subject_when_core_only_belongs_to_no_stream(subject):
     assert streams_of(subject) == []
 
