@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.errors import Refused
+from shared.core.legs import smallest_order
 from shared.core.market import Instrument, Quote
 from shared.core.matching import OrderTerms, PriceBand, Side, filter_failures
 from shared.core.money import HUNDRED, MONEY_CONTEXT, ZERO, exact, floor_to_step
@@ -260,6 +261,15 @@ def test_is_settled_when_sales_brought_more_than_planned_leaves_the_small_rest_i
     assert is_settled(replace(near, sold=frozenset({"BTC", "ETH"})))
     assert not is_settled(near), "without those sales the cash would have to be used"
     assert not is_settled(replace(start, sold=frozenset({"BTC", "ETH"}))), "BTC is 6 points off"
+
+
+def test_smallest_order_when_the_market_fell_since_the_plan_is_more_of_the_asset() -> None:
+    """5 USDT at 42,000 (less 0.5 % and rounded by a lot) is worth 7.2 and a lot at the plan's 60,000."""
+    start = planning({"BTC": "50", "USDT": "50"}, {"BTC": "0.01", "USDT": "600"}, quoted(BTC="42000"), *BIGONE)
+    bitcoin = BIGONE[1]
+    value = smallest_order(start, bitcoin, D(60000))
+    assert abs(value - (D(5) / D("0.995") / 42000 + D("0.00001")) * 60000) < D("1e-9")
+    assert value > smallest_order(replace(start, quotes=quoted(BTC="60000")), bitcoin, D(60000))
 
 
 def portfolio(seed: int) -> PlanningInput:
