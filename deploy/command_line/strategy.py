@@ -1,4 +1,4 @@
-"""`trimtab strategy`: preview, create, list, show, stop."""
+"""`trimtab strategy`: preview, create, list, show, stop, schema."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +16,10 @@ from deploy.command_line.api import GatewayApi, NotFoundError, gateway_of
 from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, fail, print_json, reported
 from deploy.command_line.strategy_file import load_document
 from deploy.command_line.why import why
+from shared.contracts.strategy_schema import DIALECT, strategy_schema
+from shared.core.strategy import MAX_ASSETS, MIN_ASSETS
 
-app = typer.Typer(name="strategy", help="Strategies: preview, create, list, show, stop.", no_args_is_help=True)
+app = typer.Typer(name="strategy", help="Strategies: preview, create, list, show, stop, schema.", no_args_is_help=True)
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A strategy file (YAML).")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The id of a strategy.")]
@@ -109,6 +111,14 @@ def stop(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: 
             typer.echo(f"{strategy['id']} is {strategy['status']}")
 
 
+@app.command()
+def schema(
+    max_assets: Annotated[int, typer.Option(min=MIN_ASSETS, help="Most targets, as the registry is set.")] = MAX_ASSETS,
+) -> None:
+    """Print the JSON schema of strategy files: every rule there is, for editors and checks. Needs nothing running."""
+    print_json({"$schema": DIALECT, **strategy_schema(max_assets)})
+
+
 def _path(strategy_id: str) -> str:
     return f"/strategies/{quote(strategy_id, safe='')}"
 
@@ -149,7 +159,11 @@ def _print_preview(found: dict[str, Any], console: Console) -> None:
     console.print(f"smallest possible amount {found['minimum_amount']} {document['funding_asset']}")
     for name in ("take_profit", "stop_loss"):
         if name in document:
-            console.print(f"{name.replace('_', '-')} at {document[name]} % of the money put in")
+            level = document[name] if isinstance(document[name], dict) else {"percent": document[name]}
+            confirmed = f", on {level['confirm']} consecutive quotes" if "confirm" in level else ""
+            console.print(f"{name.replace('_', '-')} at {level['percent']} % of the money put in{confirmed}")
+    if "start" in document:
+        console.print(f"the first purchase waits for {_in_words(document['start'])}")
     weights = Table("asset", Column("target %", justify="right"), box=None)
     for asset, weight in document["targets"].items():
         weights.add_row(asset, weight)
@@ -163,10 +177,16 @@ def _print_preview(found: dict[str, Any], console: Console) -> None:
     _print_warnings(found["warnings"], console)
 
 
-def _rule(rebalance: dict[str, str]) -> str:
-    if threshold := rebalance.get("threshold"):
-        return f"rebalances when an asset is {threshold} percentage points off its target"
-    return f"rebalances every {rebalance['interval']}"
+def _rule(rebalance: dict[str, Any]) -> str:
+    """When it rebalances: in words where one condition is all there is, else as it is written."""
+    match rebalance:
+        case {"hold": _}:
+            return "never rebalances by itself"
+        case {"threshold": str() as points, **others} if not others:
+            return f"rebalances when an asset is {points} percentage points off its target"
+        case {"interval": interval, **others} if not others:
+            return f"rebalances every {interval}"
+    return f"rebalances by {_in_words(rebalance)}"
 
 
 def _print_strategy(one: dict[str, Any], console: Console) -> None:
@@ -211,6 +231,15 @@ def _print_holdings(one: dict[str, Any], console: Console) -> None:
 def _print_warnings(warnings: list[str], console: Console) -> None:
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {_safe(warning)}")
+
+
+def _in_words(rule: dict[str, Any]) -> str:
+    """A rule as it is written in a file, on one line."""
+    words = []
+    for name, value in rule.items():
+        told = f"({_in_words(value)})" if isinstance(value, dict) else _safe(str(value))
+        words.append(f"{name.replace('_', ' ')} {told}")
+    return ", ".join(words)
 
 
 def _safe(text: str) -> str:

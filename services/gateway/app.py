@@ -58,6 +58,7 @@ class GatewayApp:
             decisions=Decisions(self._broker),
             events=EventStreams(self._broker),
             faucets=self._faucets,
+            max_assets=settings.max_assets,
         )
         self._server: _Server | None = None
         self.port = 0

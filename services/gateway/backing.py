@@ -10,6 +10,7 @@ from services.gateway.adapters.registry import RegistryCommands
 from services.gateway.views import Views
 from shared.contracts.strategies import StrategyChanged
 from shared.core.errors import RetryLater
+from shared.core.strategy import MAX_ASSETS
 from shared.messaging.following import Follower
 
 
@@ -23,6 +24,7 @@ class Backing:
     decisions: Decisions
     events: EventStreams
     faucets: Faucets
+    max_assets: int = MAX_ASSETS
 
     def refuse_until_caught_up(self) -> None:
         """Raises RetryLater until the views hold what the streams held at the start: never tell half of the truth."""

@@ -10,7 +10,7 @@ from shared.contracts.strategies import StrategyChanged
 from shared.core import drift
 from shared.core.market import Quote
 from shared.core.money import HUNDRED, ZERO
-from shared.core.strategy import StrategyDefinition, StrategyStatus, ThresholdRule, warnings_of
+from shared.core.strategy import StrategyDefinition, StrategyStatus, warnings_of
 
 _SHOWN_QUOTE = "USDT"
 _ENDED = frozenset({StrategyStatus.CLOSED, StrategyStatus.REFUSED})
@@ -88,8 +88,6 @@ def _assets(
     valuation: drift.Valuation | None,
     views: Views,
 ) -> list[AssetReply]:
-    rule = definition.rule
-    points = rule.points if isinstance(rule, ThresholdRule) else None
     if valuation is not None:
         return [
             AssetReply(
@@ -99,7 +97,7 @@ def _assets(
                 value=drift.shown(line.value),
                 target_pct=line.target_pct,
                 actual_pct=drift.weight_pct(line, valuation.total),
-                **_band(line.target_pct, points),
+                **_band(definition, line.asset),
             )
             for line in valuation.lines
         ]
@@ -112,16 +110,22 @@ def _assets(
             quantity=holdings.get(asset, ZERO),
             bid=quotes[asset].bid if asset in quotes else None,
             target_pct=definition.targets.get(asset, ZERO),
-            **_band(definition.targets.get(asset, ZERO), points),
+            **_band(definition, asset),
         )
         for asset in concerned
     ]
 
 
-def _band(target_pct: Decimal, points: Decimal | None) -> dict[str, Decimal | None]:
-    if points is None:
+def _band(definition: StrategyDefinition, asset: str) -> dict[str, Decimal | None]:
+    """The weights at which the threshold fires for an asset, whatever kind it is; nothing without a threshold."""
+    if definition.rule.threshold is None:
         return {}
-    return {"lower_pct": max(ZERO, target_pct - points), "upper_pct": min(HUNDRED, target_pct + points)}
+    target = definition.targets.get(asset, ZERO)
+    width = definition.rule.threshold.width(asset, definition.targets)
+    return {
+        "lower_pct": max(ZERO, drift.shown(target - width)),
+        "upper_pct": min(HUNDRED, drift.shown(target + width)),
+    }
 
 
 def _plan(last: PlanClosedSummary) -> PlanReply:

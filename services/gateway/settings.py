@@ -3,6 +3,7 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from shared.core.strategy import MAX_ASSETS, MAX_ASSETS_EVER, MIN_ASSETS
 from shared.messaging.runtime import ServiceSettings
 
 
@@ -18,3 +19,9 @@ class Settings(ServiceSettings):
         default={}, description='Control URL of each paper venue, as JSON: {"paper": "http://127.0.0.1:9100"}.'
     )
     faucet_token: SecretStr = Field(default=SecretStr(""), description="Token the paper venues' control asks for.")
+    max_assets: int = Field(
+        default=MAX_ASSETS,
+        ge=MIN_ASSETS,
+        le=MAX_ASSETS_EVER,
+        description="Most targets a new strategy may have; as the registry is set.",
+    )

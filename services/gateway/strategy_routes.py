@@ -18,53 +18,13 @@ from services.gateway.replies import (
 from services.gateway.reviews import strategy_brief, strategy_detail
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.strategies import StrategyChanged
+from shared.contracts.strategy_schema import strategy_schema
 from shared.core.errors import Refused
 from shared.core.explanations import explain
 from shared.core.strategy import StrategyStatus, parse_strategy
 
+DecisionsLimit = Annotated[int, Query(ge=1, le=500)]
 Moment = Annotated[str, Query(max_length=64, description="Market time: only what answers for this moment.")]
-_NUMBER = {"type": "string", "description": "A plain decimal number as text."}
-_DOCUMENT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "title": "StrategyDocument",
-                    "additionalProperties": False,
-                    "required": ["name", "venue", "funding_asset", "amount", "targets", "rebalance"],
-                    "properties": {
-                        "name": {"type": "string", "minLength": 1, "maxLength": 80},
-                        "venue": {"type": "string", "example": "paper"},
-                        "funding_asset": {"type": "string", "example": "USDT"},
-                        "amount": _NUMBER | {"example": "1200"},
-                        "targets": {
-                            "type": "object",
-                            "additionalProperties": _NUMBER,
-                            "minProperties": 2,
-                            "maxProperties": 10,
-                            "description": "Percent by asset, sum exactly 100.",
-                            "example": {"BTC": "40", "ETH": "30", "SOL": "30"},
-                        },
-                        "rebalance": {
-                            "type": "object",
-                            "properties": {
-                                "threshold": _NUMBER | {"description": "Percentage points."},
-                                "interval": {"type": "string", "description": "As in 15m, 12h, 7d."},
-                            },
-                            "minProperties": 1,
-                            "maxProperties": 1,
-                            "example": {"threshold": "5"},
-                        },
-                        "take_profit": _NUMBER | {"description": "Percent of the money put in, above 0."},
-                        "stop_loss": _NUMBER | {"description": "Percent of the money put in, below 0."},
-                    },
-                }
-            }
-        },
-    }
-}
 _CONFIRM_BODY = {
     "requestBody": {
         "required": True,
@@ -83,6 +43,12 @@ _CONFIRM_BODY = {
 }
 
 
+def _document_body(max_assets: int) -> dict[str, object]:
+    """What OpenAPI says about the body of a preview: the schema of strategies itself."""
+    schema = strategy_schema(max_assets, of_files=False)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 def strategy_routes(backing: Backing) -> APIRouter:
     """The routes, answering from ``backing``."""
     router = APIRouter(prefix="/strategies", tags=["strategies"])
@@ -94,9 +60,12 @@ def strategy_routes(backing: Backing) -> APIRouter:
             raise NotFoundError(f"there is no strategy {strategy_id[:80]}")
         return strategy
 
-    @router.post("/preview", summary="Check a strategy and see its first orders", openapi_extra=_DOCUMENT_BODY)
+    document_body = _document_body(backing.max_assets)
+
+    @router.post("/preview", summary="Check a strategy and see its first orders", openapi_extra=document_body)
     async def preview(body: Body, key: Key) -> PreviewReply:
-        parse_strategy(body)  # Refuses here what cannot be a strategy anywhere, quoting the numbers as written.
+        # Refuses here what cannot be a strategy anywhere, quoting the numbers as written.
+        parse_strategy(body, max_assets=backing.max_assets)
         found = await registry.preview(body, key)
         return PreviewReply(**found.model_dump())
 
@@ -132,11 +101,7 @@ def strategy_routes(backing: Backing) -> APIRouter:
         return strategy_detail(changed, views)
 
     @router.get("/{strategy_id}/decisions", summary="Why it did or did not trade, newest first")
-    async def decisions(
-        strategy_id: str,
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        at: Moment = "",
-    ) -> DecisionsReply:
+    async def decisions(strategy_id: str, limit: DecisionsLimit = 50, at: Moment = "") -> DecisionsReply:
         backing.refuse_until_caught_up()
         known(strategy_id)
         return await _decisions(backing, strategy_id, at, limit)

@@ -34,7 +34,7 @@ from shared.core.planning import (
 from shared.core.position import PlanOutcome
 from shared.core.situation import EXIT
 
-MAX_CYCLES = 12
+MAX_CYCLES = 30
 FIRST_BUY_ROOM_BPS = Decimal(5)
 _DRIFT_UNIT = Decimal("1e-9")
 

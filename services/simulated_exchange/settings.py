@@ -22,7 +22,7 @@ class Settings(ServiceSettings):
     exchange_prices_file: str = Field(
         default="", description="Prices to replay (.csv, .csv.gz, .parquet); empty: a synthetic market."
     )
-    exchange_seed: int = Field(default=7, ge=0, lt=2**63, description="Seed of the synthetic market.")
+    exchange_seed: int = Field(default=2461, ge=0, lt=2**63, description="Seed of the synthetic market.")
     exchange_row_step_s: int = Field(
         default=3600, ge=1, le=30 * 86_400, description="Market seconds between two rows of the synthetic market."
     )

@@ -356,7 +356,8 @@ class Evaluation:
         if emitted == plan.draft.plan_id:
             return int(self._pace.repeat_s * _NS)
         outcome = situation.progress.last_outcome
-        at_once_again = plan.draft.kind in {INITIAL, EXIT} and outcome in _FELL_SHORT
+        waits_for_no_cooldown = plan.draft.kind in {INITIAL, EXIT} or not situation.strategy.definition.rule.cooldown
+        at_once_again = waits_for_no_cooldown and outcome in _FELL_SHORT
         if at_once_again or outcome in _CAME_TO_NOTHING:
             return int(self._pace.spacing_s * _NS)
         return 0

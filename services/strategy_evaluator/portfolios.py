@@ -33,6 +33,7 @@ class Portfolio:
         "confirmations",
         "emission",
         "last_kind",
+        "last_reason",
         "owned",
         "position",
         "progress",
@@ -49,6 +50,7 @@ class Portfolio:
         self.position: Position | None = None
         self.progress = PlanProgress(strategy_id)
         self.last_kind = ""
+        self.last_reason = ""
         self.sequence = -1
         self.owned = False
         self.confirmations: ExitConfirmations = NONE_YET
@@ -63,7 +65,7 @@ class Portfolio:
         """What a decision is made from; None while the strategy itself is not known."""
         if self.view is None:
             return None
-        return Situation(self.view, self.position, self.progress, self.last_kind)
+        return Situation(self.view, self.position, self.progress, self.last_kind, self.last_reason)
 
     def take_strategy(self, changed: StrategyChanged) -> bool:
         """Adopt a strategy's state; whether it was news. Raises Refused for a definition that cannot be read."""
@@ -107,6 +109,7 @@ class Portfolio:
             last_fills=0 if last is None else last.fills,
         )
         self.last_kind = "" if last is None else last.kind
+        self.last_reason = "" if last is None else last.reason
         return True
 
 

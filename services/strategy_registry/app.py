@@ -56,6 +56,7 @@ class RegistryApp:
             venues=settings.venues,
             valid_for=timedelta(seconds=settings.preview_valid_s),
             slippage_bps=settings.slippage_bps,
+            max_assets=settings.max_assets,
         )
         self._registry = Registry(store, market_data, terms, clock=lambda: datetime.now(UTC), wake=self._relay.wake)
         self.health.add("postgres", store.ping)

@@ -33,7 +33,7 @@ from shared.contracts.strategies import (
 from shared.contracts.wire import Message, Meta
 from shared.core import identity
 from shared.core.errors import Refused
-from shared.core.strategy import StrategyDefinition, parse_strategy, strategy_document
+from shared.core.strategy import MAX_ASSETS, StrategyDefinition, parse_strategy, strategy_document
 
 _log = logging.getLogger(__name__)
 _CONFIRMABLE = "the id of a preview that has not expired"
@@ -44,11 +44,13 @@ _REPLIES: dict[str, type[Message]] = {
 
 @dataclass(frozen=True, slots=True)
 class PreviewTerms:
-    """Venues that may be used, how long a preview may be confirmed (wall clock), the slippage orders are sized with."""
+    """Venues that may be used, how long a preview may be confirmed (wall clock), the slippage orders are sized with,
+    how many targets a new strategy may have."""
 
     venues: tuple[str, ...]
     valid_for: timedelta
     slippage_bps: Decimal
+    max_assets: int = MAX_ASSETS
 
 
 class Registry:
@@ -152,7 +154,7 @@ class Registry:
 
     async def _checked(self, command: PreviewStrategy) -> tuple[StrategyDefinition, CheckedPreview] | Refused:
         try:
-            definition = parse_strategy(command.document)
+            definition = parse_strategy(command.document, max_assets=self._terms.max_assets)
             refuse_unknown_venue(definition.venue, self._terms.venues)
             market = await self._market_data.market(definition.venue, self._clock())
             wallet = await self._market_data.wallet(definition.venue)

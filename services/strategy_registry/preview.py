@@ -10,7 +10,8 @@ from shared.core import drift, planning
 from shared.core.errors import Problem, Refused, shown
 from shared.core.matching import Side
 from shared.core.money import ONE, ZERO, ceil_to_step, exact, plain
-from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition, ThresholdRule, warnings_of
+from shared.core.rules import Destination, leg_widths
+from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition, warnings_of
 
 ASSETS_NAMED = 40
 """How many of a venue's assets a refusal lists."""
@@ -44,6 +45,7 @@ def checked_preview(
     Raises Refused with every problem, RetryLater when a price is stale or not known yet.
     """
     _refuse_untradable(definition, market)
+    _refuse_start_in_cash(definition, market)
     value = funding_value(definition, market)
     minimum = _refuse_too_small(definition, market, value)
     orders, fees, dropped = _first_orders(definition, market, slippage_bps)
@@ -90,12 +92,18 @@ def _refuse_untradable(definition: StrategyDefinition, market: Market) -> None:
             market.quote_of(asset)
 
 
+def _refuse_start_in_cash(definition: StrategyDefinition, market: Market) -> None:
+    if definition.start is not None and definition.start.asset == market.quote:
+        targets = ", ".join(asset for asset in definition.targets if asset != market.quote)
+        raise Refused.one("start.asset", market.quote, targets, "has no price of its own")
+
+
 @exact
 def _refuse_too_small(definition: StrategyDefinition, market: Market, value: Decimal) -> Decimal:
     """The smallest possible amount in the funding asset. Raises Refused when the amount is less than that."""
-    points = definition.rule.points if isinstance(definition.rule, ThresholdRule) else None
     targets, asset = definition.targets, definition.funding_asset
-    smallest = planning.minimum_amount(targets, points, market.instruments, market.quotes, market.quote)
+    widths = leg_widths(definition.rule, targets)
+    smallest = planning.minimum_amount(targets, widths, market.instruments, market.quotes, market.quote)
     minimum = smallest.amount
     if asset != market.quote:
         minimum = ceil_to_step(smallest.amount / market.quote_of(asset).bid, _SMALLEST)
@@ -103,8 +111,10 @@ def _refuse_too_small(definition: StrategyDefinition, market: Market, value: Dec
         return minimum
     allowed = f"at least {plain(minimum)} {asset}"
     purchase = planning.minimum_amount(targets, None, market.instruments, market.quotes, market.quote)
-    if points is not None and value >= purchase.amount:
+    if widths is not None and value >= purchase.amount:
         enough = planning.smallest_threshold(value, targets, market.instruments, market.quotes, market.quote)
+        if definition.rule.destination is Destination.HALFWAY:
+            enough *= 2
         allowed += f" at this threshold, or a threshold of at least {plain(enough)} at this amount"
     message = f"is too small: {smallest.explanation}"
     raise Refused.one("amount", plain(definition.amount), allowed, message)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from shared.core.strategy import MAX_ASSETS, MAX_ASSETS_EVER, MIN_ASSETS
 from shared.messaging.runtime import ServiceSettings
 
 
@@ -28,4 +29,10 @@ class Settings(ServiceSettings):
         ge=0,
         lt=1000,
         description="Slippage bound, in basis points, of foreseen orders.",
+    )
+    max_assets: int = Field(
+        default=MAX_ASSETS,
+        ge=MIN_ASSETS,
+        le=MAX_ASSETS_EVER,
+        description="Most targets a new strategy may have; strategies that exist keep theirs.",
     )

@@ -9,14 +9,17 @@ moves the odds w / (1 - w) = v / R by a factor of at most e^(2h). From that, wit
     high side   w reaches t + d   <=>   odds reach (t + d) / (1 - t - d)   not before   2h = ln[ (t+d) R / (v (1-t-d)) ]
     low side    w reaches t - d   <=>   odds reach (t - d) / (1 - t + d)   not before   2h = ln[ v (1-t+d) / (R (t-d)) ]
     value       A e^h + K reaches level L (A at risk, K in the quote currency)          h  = ln[ (L - K) / A ]
+    start       the bid of one asset reaches its start price p                     h  = | ln[ p / bid ] |
     order       a sale (1-t) v e^h - t R e^-h reaches the minimum m (a purchase: mirrored)   a quadratic in e^h
 
-h is the least of them over all assets and sides. Floats suffice: a certificate only says when to look, ``decide`` alone
-says whether to act. Every band is cut by a margin far above float error (relative 1e-9 and 1e-12 in log price), so that
-a rule can never fire strictly inside.
+h is the least of them over all assets and sides. Each asset has its own d: whatever kind a band is, its width in points
+depends on the targets alone. Held back by the cost guard, h is 0: spreads move without bids, so every quote counts.
+Floats suffice: a certificate only says when to look, ``decide`` alone says whether to act. Every band is cut by a
+margin far above float error (relative 1e-9 and 1e-12 in log price), so that a rule can never fire strictly inside.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -27,10 +30,12 @@ import numpy.typing as npt
 from shared.core.decisions import Decision, ExitRequested, Hold, Plan
 from shared.core.drift import Valuation, Valued
 from shared.core.market import Instrument, Instruments
-from shared.core.money import HUNDRED, ceil_to_step
+from shared.core.money import HUNDRED, ONE, ZERO, ceil_to_step
 from shared.core.reasons import Reason
+from shared.core.rules import Destination, StartPrice
 from shared.core.situation import Market, Situation
-from shared.core.strategy import StrategyDefinition, StrategyStatus, ThresholdRule
+from shared.core.strategy import StrategyDefinition, StrategyStatus
+from shared.core.triggers import latch_margin
 
 UNBOUNDED = math.inf
 RELATIVE_MARGIN = 1e-9
@@ -39,8 +44,8 @@ ABSOLUTE_MARGIN = 1e-12
 Floats = npt.NDArray[np.float64]
 
 _WAITING_FOR_PRICE = frozenset({Reason.MISSING_PRICE, Reason.STALE_PRICE})
-_WAITING_FOR_INSTRUMENT = frozenset({Reason.NOT_TRADABLE, Reason.BELOW_MINIMUM})
-_CONFIRMING = frozenset({Reason.CONFIRMING_TAKE_PROFIT, Reason.CONFIRMING_STOP_LOSS})
+_WAITING_FOR_INSTRUMENT = frozenset({Reason.NOT_TRADABLE, Reason.BELOW_MINIMUM, Reason.COST_GUARD})
+_AT_EVERY_QUOTE = frozenset({Reason.CONFIRMING_TAKE_PROFIT, Reason.CONFIRMING_STOP_LOSS, Reason.COST_GUARD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,13 @@ def certificate_after(decision: Decision, situation: Situation, market: Market) 
     if isinstance(decision, Plan):
         return Certificate()  # the executor's word on it is an event
     valuation = decision.figures.valuation
+    start = situation.strategy.definition.start
     priced = [] if valuation is None else [line for line in valuation.lines if line.asset != market.quote]
-    band = 0.0 if isinstance(decision, ExitRequested) else _band_of(decision, situation, market)
+    if isinstance(decision, Hold) and decision.reason is Reason.AWAITING_START_PRICE and start is not None:
+        priced = [line for line in priced if line.asset == start.asset]
+        band = _with_margin(start_band(start, priced[0].bid) if priced else UNBOUNDED)
+    else:
+        band = 0.0 if isinstance(decision, ExitRequested) else _band_of(decision, situation, market)
     hold = decision if isinstance(decision, Hold) else None
     return Certificate(
         assets=tuple(line.asset for line in priced),
@@ -83,40 +93,71 @@ def _band_of(hold: Hold, situation: Situation, market: Market) -> float:
     valuation = hold.figures.valuation
     if valuation is None:
         return UNBOUNDED
-    if hold.reason in _CONFIRMING:
-        return 0.0
     definition = situation.strategy.definition
+    active = situation.strategy.status is StrategyStatus.ACTIVE
+    elsewhere = active and definition.rule.destination is not Destination.TARGET
+    if hold.reason in _AT_EVERY_QUOTE or (hold.reason is Reason.NOT_TRADABLE and elsewhere):
+        return 0.0
     band = UNBOUNDED
-    if situation.strategy.status is StrategyStatus.ACTIVE:
+    if active:
         band = value_band(valuation, definition, hold.figures.contributed, market.quote)
-    if hold.reason is Reason.WITHIN_BAND and isinstance(definition.rule, ThresholdRule):
-        band = min(band, threshold_band(valuation, definition.rule.points))
+    if hold.watched is not None:
+        band = min(band, drift_band(valuation, hold.watched))
     if hold.reason is Reason.BELOW_MINIMUM:
-        band = min(band, order_band(valuation, market.instruments, market.quote))
+        margin = latch_margin(situation)
+        if elsewhere:
+            band = min(band, first_step_band(valuation, definition, market.instruments, margin))
+        else:
+            band = min(band, order_band(valuation, market.instruments, market.quote, margin))
     return _with_margin(band)
+
+
+def start_band(start: StartPrice, bid: Decimal) -> float:
+    """h within which the bid does not reach the start price. No margin."""
+    level, now = float(start.price), float(bid)
+    return _positive_log(level / now if start.above else now / level)
 
 
 def threshold_band(valuation: Valuation, points: Decimal) -> float:
     """h within which no asset gets ``points`` percentage points off its target; 0 when one is already. No margin."""
-    values = [float(line.value) for line in valuation.lines]
+    return drift_band(valuation, {line.asset: points for line in valuation.lines})
+
+
+def drift_band(valuation: Valuation, widths: Mapping[str, Decimal]) -> float:
+    """h within which no asset gets as far off its target as its own width (percentage points). No margin."""
     band = UNBOUNDED
-    for index, line in enumerate(valuation.lines):
-        rest = math.fsum(values[:index]) + math.fsum(values[index + 1 :])  # not V - v: that cancels when w is near 1
-        band = min(band, _side_bands(values[index], rest, line.target_pct, points))
+    for line, rest in _with_rest(valuation):
+        value, width = float(line.value), widths[line.asset]
+        band = min(
+            band, _high_band(value, rest, line.target_pct + width), _low_band(value, rest, line.target_pct - width)
+        )
     return band
 
 
-def _side_bands(value: float, rest: float, target: Decimal, points: Decimal) -> float:
-    high, low = target + points, target - points
-    band = UNBOUNDED
-    if high <= HUNDRED and value > 0.0:
-        # At high = 100 only the loss of every other asset's value reaches it, which no finite move does.
-        reach = UNBOUNDED if high == HUNDRED and rest > 0.0 else _log_ratio(float(high) * rest, value, HUNDRED - high)
-        band = min(band, reach)
-    if low >= 0 and rest > 0.0:
-        reach = UNBOUNDED if low == 0 and value > 0.0 else _log_ratio(float(HUNDRED - low) * value, rest, low)
-        band = min(band, reach)
-    return band / 2
+def _with_rest(valuation: Valuation) -> list[tuple[Valued, float]]:
+    """Each line with the value of all the others, not as V - v: that cancels when w is near 1."""
+    values = [float(line.value) for line in valuation.lines]
+    return [
+        (line, math.fsum(values[:index]) + math.fsum(values[index + 1 :])) for index, line in enumerate(valuation.lines)
+    ]
+
+
+def _high_band(value: float, rest: float, high: Decimal) -> float:
+    """h within which the weight does not reach ``high`` percent from below."""
+    if high > HUNDRED or value <= 0.0:
+        return UNBOUNDED
+    if high == HUNDRED and rest > 0.0:
+        return UNBOUNDED  # only the loss of every other asset's value reaches it, which no finite move does
+    return _log_ratio(float(high) * rest, value, HUNDRED - high) / 2
+
+
+def _low_band(value: float, rest: float, low: Decimal) -> float:
+    """h within which the weight does not reach ``low`` percent from above."""
+    if low < 0 or rest <= 0.0:
+        return UNBOUNDED
+    if low == 0 and value > 0.0:
+        return UNBOUNDED
+    return _log_ratio(float(HUNDRED - low) * value, rest, low) / 2
 
 
 def _log_ratio(numerator: float, factor: float, other: Decimal) -> float:
@@ -136,11 +177,11 @@ def value_band(valuation: Valuation, definition: StrategyDefinition, contributed
     if at_risk <= 0.0:
         return UNBOUNDED
     band = UNBOUNDED
-    if definition.take_profit_pct is not None:
-        level = float(contributed * (HUNDRED + definition.take_profit_pct) / HUNDRED - cash)
+    if definition.take_profit is not None:
+        level = float(contributed * (HUNDRED + definition.take_profit.percent) / HUNDRED - cash)
         band = min(band, _positive_log(level / at_risk))
-    if definition.stop_loss_pct is not None:
-        level = float(contributed * (HUNDRED + definition.stop_loss_pct) / HUNDRED - cash)
+    if definition.stop_loss is not None:
+        level = float(contributed * (HUNDRED + definition.stop_loss.percent) / HUNDRED - cash)
         band = min(band, _positive_log(at_risk / level) if level > 0.0 else UNBOUNDED)
     return band
 
@@ -149,32 +190,60 @@ def _positive_log(ratio: float) -> float:
     return math.log(ratio) if ratio > 1.0 else 0.0
 
 
-def order_band(valuation: Valuation, instruments: Instruments, quote: str) -> float:
-    """h within which no order towards the targets reaches its minimum quantity and notional. No margin."""
-    values = [float(line.value) for line in valuation.lines]
+def order_band(valuation: Valuation, instruments: Instruments, quote: str, margin: Decimal = ONE) -> float:
+    """h within which no order towards the targets reaches ``margin`` times its minima. No margin of float error."""
     band = UNBOUNDED
-    for index, line in enumerate(valuation.lines):
+    for line, rest in _with_rest(valuation):
         if line.asset == quote:
             continue
         instrument = instruments.get(line.asset)
         if instrument is None:
             return 0.0
-        rest = math.fsum(values[:index]) + math.fsum(values[index + 1 :])
-        band = min(band, _leg_band(line, values[index], rest, instrument))
+        band = min(band, _leg_band(line, rest, instrument, margin))
     return band
 
 
-def _leg_band(line: Valued, value: float, rest: float, instrument: Instrument) -> float:
+def _leg_band(line: Valued, rest: float, instrument: Instrument, margin: Decimal) -> float:
     """A leg needs both minima, so the further of the two bands; sale and purchase are two ways, so the nearer."""
     target = float(line.target_pct / HUNDRED)
-    have, owed = (1.0 - target) * value, target * rest
-    least = float(instrument.min_notional)
+    have, owed = (1.0 - target) * float(line.value), target * rest
+    least = float(instrument.min_notional * margin)
     step = instrument.lot_step
-    smallest = float(max(ceil_to_step(instrument.min_quantity, step), step) * line.bid)
+    smallest = float(max(ceil_to_step(instrument.min_quantity * margin, step), step) * line.bid)
     # In terms of the asset's own price a minimum quantity is fixed while "owed" moves by e^(2h) at most.
     sale = max(_reach(have, owed, least), _half_log(owed, have - smallest))
     purchase = max(_reach(owed, have, least), _half_log(have + smallest, owed))
     return min(sale, purchase)
+
+
+def first_step_band(
+    valuation: Valuation, definition: StrategyDefinition, instruments: Instruments, margin: Decimal
+) -> float:
+    """h within which no order of a rebalance to a band's edge, or half-way, reaches its minimum notional.
+
+    All that is sold (or bought) is at most the sum of what the n assets outside their bands are beyond where they go.
+    So before an order reaches the least minimum m, one of them is outside, and beyond by m / n. No margin.
+    """
+    band, destination = definition.rule.threshold, definition.rule.destination
+    notionals = [instruments[line.asset].min_notional for line in valuation.lines if line.asset in instruments]
+    if band is None or not notionals:
+        return 0.0
+    least = float(min(notionals) * margin) / len(valuation.lines)
+    found = UNBOUNDED
+    for line, rest in _with_rest(valuation):
+        value, width = float(line.value), band.width(line.asset, definition.targets)
+        kept = width if destination is Destination.BAND_EDGE else width / 2
+        if line.asset not in definition.targets:
+            kept = ZERO
+        high, low = float((line.target_pct + kept) / HUNDRED), float((line.target_pct - kept) / HUNDRED)
+        sold = _reach((1.0 - high) * value, high * rest, least)
+        bought = _reach(low * rest, (1.0 - low) * value, least)
+        found = min(
+            found,
+            max(_high_band(value, rest, line.target_pct + width), sold),
+            max(_low_band(value, rest, line.target_pct - width), bought),
+        )
+    return found
 
 
 def _reach(grows: float, shrinks: float, least: float) -> float:

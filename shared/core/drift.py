@@ -160,8 +160,8 @@ def leg_value_x100(line: Valued, total: Decimal) -> Decimal:
     return line.target_pct * total - line.value * HUNDRED
 
 
-def is_tradable_leg(line: Valued, total: Decimal, instrument: Instrument) -> bool:
-    """Whether the order that brings this asset to its target would pass the venue's filters.
+def is_tradable_leg(line: Valued, total: Decimal, instrument: Instrument, margin: Decimal = ONE) -> bool:
+    """Whether the order that brings this asset to its target would pass the venue's filters, ``margin`` times over.
 
     A sale is sized at bid, a purchase at ask, rounded down to the lot step; it needs the minimum quantity and the
     minimum notional (Binance: LOT_SIZE, NOTIONAL). Fees are left to the executor, which has the last word.
@@ -174,6 +174,6 @@ def is_tradable_leg(line: Valued, total: Decimal, instrument: Instrument) -> boo
     quantity = floor_to_step(wanted, instrument.lot_step)
     return (
         quantity > 0
-        and quantity >= instrument.min_quantity
-        and MONEY_CONTEXT.multiply(quantity, price) >= instrument.min_notional
+        and quantity >= MONEY_CONTEXT.multiply(instrument.min_quantity, margin)
+        and MONEY_CONTEXT.multiply(quantity, price) >= MONEY_CONTEXT.multiply(instrument.min_notional, margin)
     )

@@ -33,8 +33,8 @@ SENTENCES: Mapping[Reason, Sentence] = {
         "{asset} had reached the threshold, so a rebalance was planned.",
     ),
     Reason.INTERVAL_DUE: Sentence(
-        "The rebalance of every {interval} was due since {due_at}, so it was planned, whatever the drift; furthest off "
-        "was {asset}, by {drift} points.",
+        "The rebalance of every {interval} was due since {due_at}, so it was planned; furthest off was {asset}, by "
+        "{drift} points.",
         "The regular rebalance was due, so it was planned.",
     ),
     Reason.TAKE_PROFIT: Sentence(
@@ -59,6 +59,24 @@ SENTENCES: Mapping[Reason, Sentence] = {
         "It is rebalanced every {interval}, next at {due_at}, so nothing was done; furthest off was {asset}, by "
         "{drift} points.",
         "The regular rebalance was not due, so nothing was done.",
+    ),
+    Reason.BELOW_MIN_DRIFT: Sentence(
+        "The rebalance of every {interval} was due, but none was off by {min_drift} points: {asset} was furthest off, "
+        "by {drift}, so nothing was done.",
+        "The regular rebalance was due, but no asset was off by enough, so nothing was done.",
+    ),
+    Reason.HOLD_MODE: Sentence(
+        "It only holds and never rebalances by itself; furthest off was {asset}, by {drift} points.",
+        "It only holds and never rebalances by itself.",
+    ),
+    Reason.COST_GUARD: Sentence(
+        "A rebalance was worth {benefit} and would have cost {cost}: less than {cost_guard} times as much, so nothing "
+        "was done.",
+        "A rebalance was not worth what it would have cost, so nothing was done.",
+    ),
+    Reason.AWAITING_START_PRICE: Sentence(
+        "The first purchase waits for the start price of {asset}, which had not been reached.",
+        "The first purchase waits for its start price, which had not been reached.",
     ),
     Reason.COOLDOWN: Sentence(
         f"{_OFF}, but it had just traded: nothing was done before {{cooldown_until}}.",

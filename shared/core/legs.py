@@ -92,9 +92,13 @@ def _limit(planning: PlanningInput, asset: str, instrument: Instrument, side: Si
 
 
 def smallest_order(planning: PlanningInput, instrument: Instrument, price: Decimal) -> Decimal:
-    """Value of the smallest order the filters allow at ``price`` and the limit's slippage, with one lot of rounding."""
-    least = instrument.min_notional / (1 - planning.slippage_bps / BPS)
-    return max(least, instrument.min_quantity * price) + instrument.lot_step * price
+    """Value at the sizing ``price`` of the smallest order that the filters allow at the market's price and the limit's
+    slippage, with one lot of rounding: where the market has fallen since, the minimum is more of the asset.
+    """
+    quoted = planning.quotes.get(instrument.base)
+    limit = (price if quoted is None else quoted.bid) * (1 - planning.slippage_bps / BPS)
+    least = max(instrument.min_notional / limit, instrument.min_quantity) if limit > 0 else instrument.min_quantity
+    return (least + instrument.lot_step) * price
 
 
 def unavoidable_rest(planning: PlanningInput, prices: Mapping[str, Decimal]) -> Decimal:

@@ -215,15 +215,16 @@ def is_settled(planning: PlanningInput) -> bool:
 @exact
 def minimum_amount(
     targets_pct: Mapping[str, Decimal],
-    rule_points: Decimal | None,
+    rule_points: Mapping[str, Decimal] | Decimal | None,
     instruments: Instruments,
     quotes: Quotes,
     quote: str,
 ) -> MinimumAmount:
     """The smallest amount at which every leg of the first purchase, and a correction of ``rule_points``, can trade.
 
-    ``rule_points`` None: an interval rule, only the purchase counts. Raises Refused for an asset without an instrument
-    or a quote.
+    ``rule_points``: percentage points that an asset moves at least when the threshold fires, for all or by asset (0: it
+    waits until it can be traded); None: no threshold, only the purchase counts. Raises Refused for an asset without an
+    instrument or a quote.
     """
     best = MinimumAmount(ZERO, quote, "nothing has to be bought")
     for asset, weight in sorted(targets_pct.items()):
@@ -232,10 +233,11 @@ def minimum_amount(
         leg = smallest_leg(asset, instruments, quotes)
         found = ceil_to_step(leg * HUNDRED / weight, _CENT)
         why = f"the first purchase of {asset} ({plain(weight)} %) must be worth at least {_money(leg)} {quote}"
-        if rule_points is not None and rule_points < weight:
-            found = ceil_to_step(leg * HUNDRED / rule_points, _CENT)
+        points = rule_points.get(asset) if isinstance(rule_points, Mapping) else rule_points
+        if points and points < weight:
+            found = ceil_to_step(leg * HUNDRED / points, _CENT)
             why = (
-                f"a correction of {plain(rule_points)} percentage points of {asset} must be worth at least "
+                f"a correction of {plain(points)} percentage points of {asset} must be worth at least "
                 f"{_money(leg)} {quote}"
             )
         if found > best.amount:

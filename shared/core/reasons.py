@@ -18,6 +18,9 @@ class Reason(StrEnum):
 
     WITHIN_BAND = "within_band"
     INTERVAL_NOT_DUE = "interval_not_due"
+    BELOW_MIN_DRIFT = "below_min_drift"
+    HOLD_MODE = "hold_mode"
+    COST_GUARD = "cost_guard"
     COOLDOWN = "cooldown"
     PLAN_OPEN = "plan_open"
     FILLS_PENDING = "fills_pending"
@@ -26,6 +29,7 @@ class Reason(StrEnum):
     MISSING_PRICE = "missing_price"
     NOT_TRADABLE = "not_tradable"
     AWAITING_FUNDS = "awaiting_funds"
+    AWAITING_START_PRICE = "awaiting_start_price"
     AWAITING_ACTIVATION = "awaiting_activation"
     AWAITING_RELEASE = "awaiting_release"
     CONFIRMING_TAKE_PROFIT = "confirming_take_profit"

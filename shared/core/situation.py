@@ -27,12 +27,13 @@ class StrategyView:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that is known of one strategy; ``last_closed_kind`` is the kind of ``progress.last_closed_plan_id``."""
+    """All that is known of one strategy; kind and reason are those of ``progress.last_closed_plan_id``."""
 
     strategy: StrategyView
     position: Position | None
     progress: PlanProgress
     last_closed_kind: str = ""
+    last_closed_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

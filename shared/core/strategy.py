@@ -4,27 +4,35 @@ All percentages are exact decimals in percent ("40" is 40 %); thresholds are per
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import TypeVar
 
 from shared.core.errors import Problem, Refused, shown
 from shared.core.money import HUNDRED, ZERO, parse_asset, parse_decimal, plain
+from shared.core.rule_documents import (
+    Collector,
+    exit_level_document,
+    parse_exit_level,
+    parse_rule,
+    parse_start,
+    refuse_unknown_assets,
+    rule_document,
+    start_document,
+)
+from shared.core.rules import ExitLevel, RebalanceRule, StartPrice
 
 MIN_ASSETS = 2
 MAX_ASSETS = 10
+MAX_ASSETS_EVER = 100
+"""However the limit is set: what a strategy can have at all."""
 MAX_AMOUNT_USDT = Decimal(200_000)
 MAX_NAME_LENGTH = 80
-MIN_INTERVAL = timedelta(minutes=1)
-MAX_INTERVAL = timedelta(days=366)
+REQUIRED_FIELDS = ("name", "venue", "funding_asset", "amount", "targets", "rebalance")
+OPTIONAL_FIELDS = ("take_profit", "stop_loss", "start")
 
-_T = TypeVar("_T")
-_INTERVAL = re.compile(r"([1-9][0-9]{0,6})([mhd])")
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_FIELDS = frozenset({"name", "venue", "funding_asset", "amount", "targets", "rebalance", "take_profit", "stop_loss"})
+_FIELDS = frozenset(REQUIRED_FIELDS + OPTIONAL_FIELDS)
 
 
 class StrategyStatus(StrEnum):
@@ -51,25 +59,11 @@ TRANSITIONS: Mapping[StrategyStatus, frozenset[StrategyStatus]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ThresholdRule:
-    """Rebalance when any asset is off its target by >= ``points`` percentage points (inclusive)."""
-
-    points: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class IntervalRule:
-    """Rebalance every ``interval`` of market time, regardless of drift."""
-
-    interval: timedelta
-
-
-@dataclass(frozen=True, slots=True)
 class StrategyDefinition:
     """A valid strategy, as the user defined it. Made by ``parse_strategy`` only.
 
     ``targets``: weight in percent by asset, sum exactly 100, every weight > 0; the venue's quote currency may be one of
-    them (a cash weight). ``take_profit_pct`` > 0 and ``stop_loss_pct`` < 0 are percent of the money put in.
+    them (a cash weight). ``start``: the price the first purchase waits for.
     """
 
     name: str
@@ -77,14 +71,16 @@ class StrategyDefinition:
     funding_asset: str
     amount: Decimal
     targets: Mapping[str, Decimal]
-    rule: ThresholdRule | IntervalRule
-    take_profit_pct: Decimal | None = None
-    stop_loss_pct: Decimal | None = None
+    rule: RebalanceRule
+    take_profit: ExitLevel | None = None
+    stop_loss: ExitLevel | None = None
+    start: StartPrice | None = None
 
 
-def parse_strategy(document: object) -> StrategyDefinition:
+def parse_strategy(document: object, *, max_assets: int = MAX_ASSETS_EVER) -> StrategyDefinition:
     """A definition from the mapping of a strategy file or API body; numbers are text.
 
+    ``max_assets``: how many targets a new strategy may have; what is stored already keeps as many as it has.
     Raises Refused with every problem found.
     """
     if not isinstance(document, Mapping):
@@ -96,54 +92,43 @@ def parse_strategy(document: object) -> StrategyDefinition:
     ]
     problems += [
         Problem(field, "(missing)", "must be given", "is missing")
-        for field in ("name", "venue", "funding_asset", "amount", "targets", "rebalance")
+        for field in REQUIRED_FIELDS
         if document.get(field) is None
     ]
     if problems:
         raise Refused(problems)
-    collector = _Collector()
-    placeholder: ThresholdRule | IntervalRule = ThresholdRule(ZERO)
+    collector = Collector()
+    take = collector.take
+    no_targets: dict[str, Decimal] = {}
+    targets = take(lambda: parse_targets(document["targets"], max_assets), no_targets)
     definition = StrategyDefinition(
-        name=collector.take(lambda: _parse_name(document["name"]), ""),
-        venue=collector.take(lambda: _parse_venue(document["venue"]), ""),
-        funding_asset=collector.take(lambda: parse_asset(document["funding_asset"], "funding_asset"), ""),
-        amount=collector.take(lambda: _parse_amount(document["amount"]), ZERO),
-        targets=collector.take(lambda: parse_targets(document["targets"]), {}),
-        rule=collector.take(lambda: _parse_rule(document["rebalance"]), placeholder),
-        take_profit_pct=collector.take(lambda: _parse_take_profit(document.get("take_profit")), None),
-        stop_loss_pct=collector.take(lambda: _parse_stop_loss(document.get("stop_loss")), None),
+        name=take(lambda: _parse_name(document["name"]), ""),
+        venue=take(lambda: _parse_venue(document["venue"]), ""),
+        funding_asset=take(lambda: parse_asset(document["funding_asset"], "funding_asset"), ""),
+        amount=take(lambda: _parse_amount(document["amount"]), ZERO),
+        targets=targets,
+        rule=take(lambda: parse_rule(document["rebalance"]), RebalanceRule()),
+        take_profit=take(lambda: parse_exit_level(document.get("take_profit"), "take_profit"), None),
+        stop_loss=take(lambda: parse_exit_level(document.get("stop_loss"), "stop_loss"), None),
+        start=take(lambda: parse_start(document.get("start"), targets), None),
     )
+    take(lambda: refuse_unknown_assets(definition.rule, targets), None)
     if definition.funding_asset == "USDT" and definition.amount >= MAX_AMOUNT_USDT:
         limit = f"less than {plain(MAX_AMOUNT_USDT)} USDT in value"
         collector.problems.append(Problem("amount", plain(definition.amount), limit, "is too large"))
-    if collector.problems:
-        raise Refused(collector.problems)
+    collector.done()
     return definition
 
 
-class _Collector:
-    """Runs parsers and gathers their problems, so that one refusal tells everything."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def take(self, parse: Callable[[], _T], otherwise: _T) -> _T:
-        try:
-            return parse()
-        except Refused as refused:
-            self.problems.extend(refused.problems)
-            return otherwise
-
-
-def parse_targets(value: object) -> dict[str, Decimal]:
-    """Target weights in percent by asset: 2-10 assets, each > 0, sum exactly 100. Raises Refused."""
+def parse_targets(value: object, max_assets: int = MAX_ASSETS) -> dict[str, Decimal]:
+    """Target weights in percent by asset: 2 to ``max_assets``, each > 0, sum exactly 100. Raises Refused."""
     if not isinstance(value, Mapping):
         raise Refused.one("targets", value, 'a mapping as in {BTC: "60", ETH: "40"}', "is not a mapping")
-    if not MIN_ASSETS <= len(value) <= MAX_ASSETS:
+    if not MIN_ASSETS <= len(value) <= max_assets:
         raise Refused.one(
-            "targets", f"{len(value)} assets", f"{MIN_ASSETS} to {MAX_ASSETS} assets", "has the wrong size"
+            "targets", f"{len(value)} assets", f"{MIN_ASSETS} to {max_assets} assets", "has the wrong size"
         )
-    collector = _Collector()
+    collector = Collector()
     targets: dict[str, Decimal] = {}
     for asset_text, weight_text in value.items():
         asset = collector.take(lambda text=asset_text: parse_asset(text, "targets"), "")  # type: ignore[misc]
@@ -153,33 +138,11 @@ def parse_targets(value: object) -> dict[str, Decimal]:
             ZERO,
         )
         targets[asset] = weight
-    if collector.problems:
-        raise Refused(collector.problems)
+    collector.done()
     total = sum(targets.values(), ZERO)
     if total != HUNDRED:
         raise Refused.one("targets", f"sum {plain(total)}", "weights that sum to exactly 100", "do not sum to 100")
     return targets
-
-
-def parse_interval(text: object, field: str = "rebalance.interval") -> timedelta:
-    """An interval as in "15m", "12h", "7d": whole minutes, hours or days, 1 minute to 366 days. Raises Refused."""
-    allowed = 'a whole number of m, h or d from "1m" to "366d"'
-    match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise Refused.one(field, text, allowed, "is not an interval")
-    interval = int(match[1]) * _UNITS[match[2]]
-    if not MIN_INTERVAL <= interval <= MAX_INTERVAL:
-        raise Refused.one(field, text, allowed, "is out of range")
-    return interval
-
-
-def interval_text(interval: timedelta) -> str:
-    """The shortest text that ``parse_interval`` reads back as the same interval."""
-    for unit in "dhm":
-        count, rest = divmod(interval, _UNITS[unit])
-        if not rest:
-            return f"{count}{unit}"
-    raise Refused.one("interval", interval, "whole minutes", "is not a whole number of minutes")
 
 
 def strategy_document(definition: StrategyDefinition) -> dict[str, object]:
@@ -190,27 +153,28 @@ def strategy_document(definition: StrategyDefinition) -> dict[str, object]:
         "funding_asset": definition.funding_asset,
         "amount": plain(definition.amount),
         "targets": {asset: plain(weight) for asset, weight in definition.targets.items()},
-        "rebalance": {"threshold": plain(definition.rule.points)}
-        if isinstance(definition.rule, ThresholdRule)
-        else {"interval": interval_text(definition.rule.interval)},
+        "rebalance": rule_document(definition.rule),
     }
-    if definition.take_profit_pct is not None:
-        document["take_profit"] = plain(definition.take_profit_pct)
-    if definition.stop_loss_pct is not None:
-        document["stop_loss"] = plain(definition.stop_loss_pct)
+    if definition.take_profit is not None:
+        document["take_profit"] = exit_level_document(definition.take_profit)
+    if definition.stop_loss is not None:
+        document["stop_loss"] = exit_level_document(definition.stop_loss)
+    if definition.start is not None:
+        document["start"] = start_document(definition.start)
     return document
 
 
 def warnings_of(definition: StrategyDefinition) -> list[str]:
     """What is allowed but probably not meant: a threshold that can never fire on the low side."""
-    if not isinstance(definition.rule, ThresholdRule):
+    band = definition.rule.threshold
+    if band is None:
         return []
-    points = definition.rule.points
+    widths = {asset: band.width(asset, definition.targets) for asset in definition.targets}
     return [
-        f"threshold {plain(points)} is not below the target weight of {asset} ({plain(weight)} %): "
+        f"threshold {plain(widths[asset])} is not below the target weight of {asset} ({plain(weight)} %): "
         f"a fall of {asset} alone can hardly ever trigger a rebalance"
         for asset, weight in definition.targets.items()
-        if points >= weight
+        if widths[asset] >= weight
     ]
 
 
@@ -241,43 +205,3 @@ def _parse_weight(value: object, field: str) -> Decimal:
     if not ZERO < weight < HUNDRED:
         raise Refused.one(field, value, allowed, "is out of range")
     return weight
-
-
-def _parse_rule(value: object) -> ThresholdRule | IntervalRule:
-    allowed = 'either {threshold: "5"} (percentage points) or {interval: "7d"}'
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise Refused.one("rebalance", value, allowed, "is not one rule")
-    ((kind, setting),) = value.items()
-    if kind == "threshold":
-        return ThresholdRule(_parse_threshold(setting))
-    if kind == "interval":
-        return IntervalRule(parse_interval(setting))
-    raise Refused.one("rebalance", value, allowed, "is not a known rule")
-
-
-def _parse_threshold(value: object) -> Decimal:
-    allowed = "more than 0 and less than 100 (percentage points)"
-    points = parse_decimal(value, "rebalance.threshold", allowed)
-    if not ZERO < points < HUNDRED:
-        raise Refused.one("rebalance.threshold", value, allowed, "is out of range")
-    return points
-
-
-def _parse_take_profit(value: object) -> Decimal | None:
-    if value is None:
-        return None
-    allowed = "more than 0, at most 10000 (percent of the money put in)"
-    level = parse_decimal(value, "take_profit", allowed)
-    if not ZERO < level <= Decimal(10_000):
-        raise Refused.one("take_profit", value, allowed, "is out of range")
-    return level
-
-
-def _parse_stop_loss(value: object) -> Decimal | None:
-    if value is None:
-        return None
-    allowed = "more than -100 and less than 0 (percent of the money put in)"
-    level = parse_decimal(value, "stop_loss", allowed)
-    if not -HUNDRED < level < ZERO:
-        raise Refused.one("stop_loss", value, allowed, "is out of range")
-    return level

@@ -54,9 +54,53 @@ def json_of(app: typer.Typer, *arguments: str) -> dict[str, Any]:
 
 def test_preview_when_good_shows_what_would_happen(gateway: World, good: str) -> None:
     text = succeeded(strategy.app, "preview", good)
-    for part in ("[red]Three majors at paper: threshold 5", "buy BTC", "1200", "105 USDT", "take-profit at 15 %"):
+    for part in (
+        "[red]Three majors at paper: rebalances when an asset is 5 percentage",
+        "buy BTC",
+        "1200",
+        "105 USDT",
+        "take-profit at 15 %",
+    ):
         assert part in text
     assert json_of(strategy.app, "preview", good)["minimum_amount"] == "105"
+
+
+EVERY_RULE = """\
+name: Every rule
+venue: paper
+funding_asset: USDT
+amount: 1200
+targets: {BTC: 40, ETH: 30, USDT: 30}
+rebalance:
+  threshold: {factor: 20, floor: 2.5, per_asset: {BTC: 6}}
+  interval: 7d
+  min_drift: 0.5
+  destination: halfway
+  cooldown: 1h
+  cost_guard: 2
+take_profit: {percent: 15, confirm: 5}
+stop_loss: {percent: -8}
+start: {asset: BTC, at_or_below: 45000.5}
+"""
+
+
+def test_preview_when_the_file_has_every_rule_shows_each(gateway: World, tmp_path: Path) -> None:
+    file = tmp_path / "every.yaml"
+    file.write_text(EVERY_RULE)
+    text = " ".join(succeeded(strategy.app, "preview", str(file)).split())
+    for part in ("per asset (BTC 6)", "interval 7d", "min drift 0.5", "destination halfway", "cost guard 2",
+                 "take-profit at 15 % of the money put in, on 5 consecutive quotes", "stop-loss at -8 %",
+                 "the first purchase waits for asset BTC, at or below 45000.5"):  # fmt: skip
+        assert part in text
+    kept = json_of(strategy.app, "preview", str(file))["document"]
+    assert kept["rebalance"]["threshold"] == {"factor": "20", "floor": "2.5", "per_asset": {"BTC": "6"}}
+    assert kept["stop_loss"] == "-8"
+
+
+def test_schema_when_printed_needs_no_gateway() -> None:
+    schema = json.loads(succeeded(strategy.app, "schema", "--max-assets", "20"))
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert schema["properties"]["targets"]["maxProperties"] == 20
 
 
 def test_create_when_agreed_starts_one_strategy(gateway: World, good: str) -> None:

@@ -15,15 +15,20 @@ from hypothesis import strategies as st
 from shared.core.certificates import (
     UNBOUNDED,
     certificate_after,
+    drift_band,
+    first_step_band,
     order_band,
+    start_band,
     threshold_band,
     threshold_bands,
     value_band,
 )
 from shared.core.decisions import Hold, Plan, decide
-from shared.core.drift import is_drifted, value_at_bid
+from shared.core.destinations import aim_of, is_moving
+from shared.core.drift import is_drifted, is_tradable_leg, value_at_bid
 from shared.core.position import PlanOutcome, PlanProgress
 from shared.core.reasons import Reason
+from shared.core.rules import StartPrice
 from shared.core.situation import ExitConfirmations
 from shared.core.strategy import StrategyStatus, parse_strategy
 from tests.core.portfolio_samples import AT, BIGONE, MINUTE, instrument, market, situation
@@ -237,3 +242,118 @@ def test_certificate_when_the_first_purchase_is_below_minimum_waits_for_instrume
     certificate = _certificate({"USDT": "4"}, status=StrategyStatus.BUILDING)
     assert certificate.waits_for_instrument
     assert certificate.log_band == pytest.approx(math.log(5 / 1.6), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "band"),
+    [
+        # widths 5, 5; 7.5, 7.5; 10, 10; 3 for A: the least of ln[(t+d)(1-t) / (t (1-t-d))] / 2 at 50 / 50
+        ("5", math.log(55 / 45) / 2),
+        ({"relative": "15"}, math.log(57.5 / 42.5) / 2),
+        ({"factor": "20", "floor": "1"}, math.log(60 / 40) / 2),
+        ({"factor": "20", "floor": "12"}, math.log(62 / 38) / 2),
+        ({"points": "5", "per_asset": {"A": "3"}}, math.log(53 / 47) / 2),
+        ({"relative": "100"}, UNBOUNDED),
+    ],
+)
+def test_certificate_when_the_band_is_of_any_kind_is_the_formula_of_its_widths(threshold: Any, band: float) -> None:
+    document = {**BIGONE, "targets": {"A": "50", "B": "50"}, "rebalance": {"threshold": threshold}}
+    made, now = situation({"A": "50", "B": "50"}, document), market({"A": "1", "B": "1"})
+    found = certificate_after(decide(made, now), made, now).log_band
+    assert found == pytest.approx(band, rel=1e-8)
+    assert found < band or band == UNBOUNDED  # the margin
+
+
+_SEVEN_DAYS = AT + 10_080 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("rule", "at", "bounded", "until"),
+    [
+        ({"interval": "7d"}, AT, False, _SEVEN_DAYS),
+        ({"interval": "7d", "threshold": "5"}, AT, True, _SEVEN_DAYS),
+        ({"interval": "7d", "threshold": "5", "when": "all"}, AT, False, _SEVEN_DAYS),
+        ({"interval": "7d", "threshold": "5", "when": "all"}, _SEVEN_DAYS, True, None),
+        ({"interval": "7d", "min_drift": "3"}, AT, False, _SEVEN_DAYS),
+        ({"interval": "7d", "min_drift": "3"}, _SEVEN_DAYS, True, None),
+        ({"hold": True}, AT, False, None),
+    ],
+)
+def test_certificate_when_rules_go_together_waits_for_what_can_change_it(
+    rule: dict[str, Any], at: Any, bounded: bool, until: Any
+) -> None:
+    made, now = situation(BALANCED, {**BIGONE, "rebalance": rule}), market(PRICES, at)
+    certificate = certificate_after(decide(made, now), made, now)
+    assert math.isfinite(certificate.log_band) is bounded
+    assert certificate.until == until
+
+
+def test_certificate_when_the_least_drift_is_nearer_than_the_threshold_is_its_band() -> None:
+    rule = {"interval": "7d", "threshold": "5", "min_drift": "3"}
+    made, now = situation(BALANCED, {**BIGONE, "rebalance": rule}), market(PRICES, _SEVEN_DAYS)
+    found = certificate_after(decide(made, now), made, now).log_band
+    assert found == pytest.approx(threshold_band(_valuation(BALANCED, BIGONE["targets"]), D(3)), rel=1e-6)
+
+
+def test_certificate_when_the_cost_guard_holds_back_looks_at_every_quote() -> None:
+    made = situation({"ONE": "600", "BTC": "300", "ETH": "300"}, rebalance={"threshold": "5", "cost_guard": "1000"})
+    decision = decide(made, market(PRICES))
+    certificate = certificate_after(decision, made, market(PRICES))
+    assert (decision.code, certificate.log_band) == ("cost_guard", 0.0)
+    assert certificate.waits_for_instrument  # fees may change
+
+
+@pytest.mark.parametrize(
+    ("start", "bid", "band"),
+    [
+        (StartPrice("BTC", D(50), above=False), "100", math.log(2)),
+        (StartPrice("BTC", D(50), above=True), "25", math.log(2)),
+        (StartPrice("BTC", D(50), above=True), "50", 0.0),
+    ],
+)
+def test_start_band_when_computed_is_the_log_distance_to_the_price(start: StartPrice, bid: str, band: float) -> None:
+    assert start_band(start, D(bid)) == pytest.approx(band, abs=1e-15)
+
+
+def test_certificate_when_a_start_price_is_awaited_watches_that_asset_alone() -> None:
+    document = {**BIGONE, "start": {"asset": "BTC", "at_or_below": "0.5"}}
+    made, now = situation({"USDT": "1200"}, document, status=StrategyStatus.BUILDING), market(PRICES)
+    certificate = certificate_after(decide(made, now), made, now)
+    assert certificate.assets == ("BTC",)
+    assert certificate.log_band == pytest.approx(math.log(2), rel=1e-8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    values=st.lists(st.integers(min_value=0, max_value=1000), min_size=3, max_size=4).filter(any),
+    points=st.decimals(min_value="0.5", max_value=20, places=1),
+    destination=st.sampled_from(["halfway", "band_edge"]),
+    minimum=st.integers(min_value=1, max_value=60),
+    share=st.floats(min_value=0, max_value=0.999999),
+)
+def test_first_step_band_when_prices_stay_inside_no_order_is_large_enough(
+    values: list[int], points: Decimal, destination: str, minimum: int, share: float
+) -> None:
+    """At every corner of the box, as for the threshold: no leg towards the aim reaches the minimum notional."""
+    targets = {"A": "50", "B": "30", "C": "20"}
+    rule = {"threshold": str(points), "destination": destination}
+    definition = parse_strategy({**BIGONE, "targets": targets, "rebalance": rule})
+    held = dict(zip("ABCD", map(D, values), strict=False))
+    rules = {asset: instrument(asset, min_notional=D(minimum)) for asset in "ABCD"}
+    quotes = market(dict.fromkeys("ABCD", "1")).quotes
+    band = first_step_band(value_at_bid(held, definition.targets, quotes, "USDT"), definition, rules, D(1))
+    move = min(band, 50.0) * share * (1 - 1e-9)
+    if band == 0.0:
+        return
+    for signs in product((-1, 1), repeat=4):
+        prices = {name: f"{math.exp(sign * move):.30f}" for name, sign in zip("ABCD", signs, strict=True)}
+        now = value_at_bid(held, definition.targets, market(prices).quotes, "USDT")
+        assert definition.rule.threshold is not None
+        aim = aim_of(now, definition.rule.threshold, definition.targets, definition.rule.destination)
+        legs = [line for line in aim.lines if is_moving(line, aim.total)]
+        assert not any(is_tradable_leg(line, aim.total, rules[line.asset]) for line in legs)
+
+
+def test_drift_band_when_widths_differ_is_the_nearest() -> None:
+    found = drift_band(_valuation({"A": "50", "B": "50"}, {"A": "50", "B": "50"}), {"A": D(9), "B": D(2)})
+    assert found == pytest.approx(math.log(52 / 48) / 2, rel=1e-12)

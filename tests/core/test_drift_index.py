@@ -14,6 +14,7 @@ from shared.core.certificates import certificate_after, threshold_bands
 from shared.core.decisions import Decision, ExitRequested, Plan, decide
 from shared.core.drift_index import NEAR, DriftIndex
 from shared.core.errors import Refused
+from shared.core.market import Quote
 from shared.core.position import PlanOutcome, PlanProgress, Position
 from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation, StrategyView
 from shared.core.strategy import StrategyStatus, parse_strategy
@@ -245,9 +246,10 @@ class _Case:
     confirmations: ExitConfirmations = NONE_YET
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame_does(seed: int) -> None:
-    """Threshold, interval, take-profit, stop-loss, cash weights, minima, cooldowns, staleness, missing prices.
+    """Every kind of band, interval, both, destinations, cost guard, start price, take-profit, stop-loss, cash weights,
+    minima and their latch, cooldowns, staleness, missing prices.
 
     ``brute`` decides about every strategy at every frame; ``looked`` only when the certificate says so. Both must act
     on the same strategies in the same frame, for the same reason.
@@ -262,6 +264,7 @@ def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame
     due: dict[int, Any] = dict.fromkeys(range(25), AT)
     waits: dict[int, str] = {}
     acted = 0
+    spreads = dict.fromkeys(assets, D(1))
     for _ in range(400):
         now += timedelta(seconds=rng.choice([1, 60, 3600]))
         moved = set(rng.sample(list(prices), rng.randint(1, 3)))
@@ -275,7 +278,10 @@ def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame
             stale = {rng.choice(assets)} - moved
         freshened = was_stale - stale
         shown = {asset: format(D(repr(price)), "f") for asset, price in prices.items()}
-        frame = replace(market(shown, now), instruments=rules, stale=stale)
+        for asset in moved:
+            spreads[asset] = rng.choice([D(1), D("1.0005"), D("1.02")])
+        quotes = {asset: Quote(D(bid), D(bid) * spreads[asset], now) for asset, bid in shown.items()}
+        frame = replace(market(shown, now), quotes=quotes, instruments=rules, stale=stale)
         logs = {asset: math.log(float(text)) for asset, text in shown.items()}
         hits = {slot for asset in moved for slot in index.apply(assets.index(asset), logs[asset])}
         hits |= {slot for slot, asset in waits.items() if asset in moved | freshened}
@@ -321,12 +327,40 @@ def _random_situation(rng: random.Random, assets: list[str], slot: int) -> Situa
     targets = {names[0]: str(100 - sum(weights))} | dict(zip(names[1:], map(str, weights), strict=True))
     document = {
         "name": "x", "venue": "paper", "funding_asset": "USDT", "amount": "1000", "targets": targets,
-        "rebalance": rng.choice([{"threshold": "0.5"}, {"threshold": "4"}, {"threshold": "25"}, {"interval": "2h"}]),
-        "take_profit": rng.choice([None, "3", "40"]), "stop_loss": rng.choice([None, "-3", "-30"]),
+        "rebalance": _random_rule(rng, names),
+        "take_profit": rng.choice([None, "3", {"percent": "40", "confirm": "2"}]),
+        "stop_loss": rng.choice([None, "-3", {"percent": "-30", "confirm": "1"}]),
     }  # fmt: skip
+    status = StrategyStatus.ACTIVE
+    started = [name for name in names if name != "USDT"]
+    if rng.random() < 0.2:
+        status, price = StrategyStatus.BUILDING, rng.choice(["0.00001234", "0.45", "8", "60000"])
+        document["start"] = {"asset": rng.choice(started), rng.choice(["at_or_below", "at_or_above"]): price}
     amount = rng.choice([D(30), D(1000), D(100000)])
-    view = StrategyView(f"s{slot}", 1, StrategyStatus.ACTIVE, parse_strategy(document), AT)
+    view = StrategyView(f"s{slot}", 1, status, parse_strategy(document), AT)
     return Situation(view, Position(f"s{slot}", 1, 0, {"USDT": amount}, amount), PlanProgress(f"s{slot}"))
+
+
+def _random_rule(rng: random.Random, names: list[str]) -> dict[str, Any]:
+    """One of every kind of rule, with every kind of guard."""
+    threshold: Any = rng.choice(
+        ["0.5", "4", "25", {"relative": "10"}, {"relative": "120"}, {"factor": "20", "floor": "3"}, {"points": "6"}]
+    )
+    if isinstance(threshold, dict) and rng.random() < 0.4:
+        threshold = {**threshold, "per_asset": {rng.choice(names): rng.choice(["0.7", "2", "30"])}}
+    rule: dict[str, Any] = rng.choice(
+        [{"threshold": threshold}, {"threshold": threshold}, {"interval": "2h"}, {"hold": True},
+         {"interval": "2h", "threshold": threshold}, {"interval": "2h", "threshold": threshold, "when": "all"}]
+    )  # fmt: skip
+    if "hold" in rule:
+        return rule
+    if "interval" in rule and "when" not in rule and rng.random() < 0.5:
+        rule = {**rule, "min_drift": rng.choice(["0.3", "2", "9"])}
+    if "threshold" in rule:
+        rule = {**rule, "destination": rng.choice(["target", "target", "halfway", "band_edge"])}
+    if rng.random() < 0.3:
+        rule = {**rule, "cost_guard": rng.choice(["0.5", "2", "20", "200"])}
+    return {**rule, "cooldown": rng.choice(["0m", "5m", "1h"])}
 
 
 def _after(before: Situation, decision: Decision, frame: Market, rng: random.Random) -> Situation:
@@ -346,9 +380,14 @@ def _after(before: Situation, decision: Decision, frame: Market, rng: random.Ran
         holdings[line.asset] = (value / line.bid).quantize(D("0.000000001"))
     outcome = PlanOutcome.COMPLETED if share == 1 else rng.choice(list(PlanOutcome))
     progress = PlanProgress(before.strategy.strategy_id, None, decision.draft.plan_id, outcome, frame.now, 0, False)
+    strategy = before.strategy
+    if decision.draft.kind == "initial":
+        strategy = replace(strategy, status=StrategyStatus.ACTIVE, active_since=frame.now)
     return replace(
         before,
+        strategy=strategy,
         position=replace(position, version=position.version + 1, holdings=holdings),
         progress=progress,
-        last_closed_kind="rebalance",
+        last_closed_kind=decision.draft.kind,
+        last_closed_reason=decision.code,
     )

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.errors import Refused
+from shared.core.legs import smallest_order
 from shared.core.market import Instrument, Quote
 from shared.core.matching import OrderTerms, PriceBand, Side, filter_failures
 from shared.core.money import HUNDRED, MONEY_CONTEXT, ZERO, exact, floor_to_step
@@ -212,6 +213,31 @@ def test_sizing_prices_when_given_fix_the_target_quantities() -> None:
     assert is_settled(pinned)
 
 
+@pytest.mark.parametrize(
+    ("widths", "amount", "named"),
+    [
+        ({"ONE": "5", "BTC": "5"}, "105", "5 percentage points"),
+        ({"ONE": "8", "BTC": "3"}, "175", "3 percentage points of BTC"),
+        ({"ONE": "2.5", "BTC": "2.5"}, "210", "2.5 percentage points"),
+        ({"ONE": "0", "BTC": "0"}, "13.13", "first purchase of BTC"),  # to the edge of the band: it waits until it can
+        (
+            {"ONE": "70", "BTC": "45"},
+            "13.13",
+            "first purchase of BTC",
+        ),  # wider than the targets: no correction so small
+    ],
+)
+def test_minimum_amount_when_widths_are_by_asset_is_of_the_narrowest(
+    widths: dict[str, str], amount: str, named: str
+) -> None:
+    listed = {asset: instrument(asset) for asset in ("ONE", "BTC")}
+    quotes = {asset: Quote(D(1), D(1), AT) for asset in listed}
+    points = {asset: D(width) for asset, width in widths.items()}
+    found = minimum_amount({"ONE": D(60), "BTC": D(40)}, points, listed, quotes, "USDT")
+    assert found.amount == D(amount)
+    assert named in found.explanation
+
+
 def test_minimum_amount_when_threshold_is_the_narrowest_names_it() -> None:
     quotes = quoted(ONE="0.02", BTC="50000", ETH="2500")
     listed = {item.base: item for item in BIGONE}
@@ -235,6 +261,15 @@ def test_is_settled_when_sales_brought_more_than_planned_leaves_the_small_rest_i
     assert is_settled(replace(near, sold=frozenset({"BTC", "ETH"})))
     assert not is_settled(near), "without those sales the cash would have to be used"
     assert not is_settled(replace(start, sold=frozenset({"BTC", "ETH"}))), "BTC is 6 points off"
+
+
+def test_smallest_order_when_the_market_fell_since_the_plan_is_more_of_the_asset() -> None:
+    """5 USDT at 42,000 (less 0.5 % and rounded by a lot) is worth 7.2 and a lot at the plan's 60,000."""
+    start = planning({"BTC": "50", "USDT": "50"}, {"BTC": "0.01", "USDT": "600"}, quoted(BTC="42000"), *BIGONE)
+    bitcoin = BIGONE[1]
+    value = smallest_order(start, bitcoin, D(60000))
+    assert abs(value - (D(5) / D("0.995") / 42000 + D("0.00001")) * 60000) < D("1e-9")
+    assert value > smallest_order(replace(start, quotes=quoted(BTC="60000")), bitcoin, D(60000))
 
 
 def portfolio(seed: int) -> PlanningInput:

@@ -9,15 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.errors import Refused
-from shared.core.strategy import (
-    IntervalRule,
-    ThresholdRule,
-    interval_text,
-    parse_interval,
-    parse_strategy,
-    strategy_document,
-    warnings_of,
-)
+from shared.core.rule_documents import interval_text, parse_interval
+from shared.core.rules import Band, ExitLevel, RebalanceRule
+from shared.core.strategy import MAX_ASSETS, parse_strategy, strategy_document, warnings_of
+
+FIVE_POINTS = RebalanceRule(Band(Decimal(5)))
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -45,20 +41,21 @@ def equal_weights(count: int) -> dict[str, str]:
 def test_parse_strategy_when_complete_keeps_every_value() -> None:
     definition = parse_strategy(document())
     assert definition.targets == {"BTC": Decimal(40), "ETH": Decimal(30), "SOL": Decimal(30)}
-    assert definition.rule == ThresholdRule(Decimal(5))
-    assert (definition.amount, definition.take_profit_pct, definition.stop_loss_pct) == (1200, 15, -8)
+    assert definition.rule == FIVE_POINTS
+    assert definition.amount == 1200
+    assert (definition.take_profit, definition.stop_loss) == (ExitLevel(Decimal(15)), ExitLevel(Decimal(-8)))
 
 
 ACCEPTED = [
-    ({"rebalance": {"interval": "7d"}}, IntervalRule(timedelta(days=7))),
-    ({"rebalance": {"interval": "1m"}}, IntervalRule(timedelta(minutes=1))),
-    ({"rebalance": {"threshold": "0.1"}}, ThresholdRule(Decimal("0.1"))),
-    ({"rebalance": {"threshold": "99.9"}}, ThresholdRule(Decimal("99.9"))),
-    ({"targets": equal_weights(2)}, ThresholdRule(Decimal(5))),
-    ({"targets": equal_weights(10)}, ThresholdRule(Decimal(5))),
-    ({"targets": {"BTC": "33.333333333333333333", "ETH": "66.666666666666666667"}}, ThresholdRule(Decimal(5))),
-    ({"amount": "199999.99"}, ThresholdRule(Decimal(5))),
-    ({"take_profit": "absent", "stop_loss": "absent"}, ThresholdRule(Decimal(5))),
+    ({"rebalance": {"interval": "7d"}}, RebalanceRule(interval=timedelta(days=7))),
+    ({"rebalance": {"interval": "1m"}}, RebalanceRule(interval=timedelta(minutes=1))),
+    ({"rebalance": {"threshold": "0.1"}}, RebalanceRule(Band(Decimal("0.1")))),
+    ({"rebalance": {"threshold": "99.9"}}, RebalanceRule(Band(Decimal("99.9")))),
+    ({"targets": equal_weights(2)}, FIVE_POINTS),
+    ({"targets": equal_weights(10)}, FIVE_POINTS),
+    ({"targets": {"BTC": "33.333333333333333333", "ETH": "66.666666666666666667"}}, FIVE_POINTS),
+    ({"amount": "199999.99"}, FIVE_POINTS),
+    ({"take_profit": "absent", "stop_loss": "absent"}, FIVE_POINTS),
 ]
 
 
@@ -94,8 +91,8 @@ REFUSED = [
     ({"rebalance": {"interval": "0d"}}, "rebalance.interval"),
     ({"rebalance": {"interval": "7"}}, "rebalance.interval"),
     ({"rebalance": {"interval": "367d"}}, "rebalance.interval"),
-    ({"rebalance": {"interval": "7d", "threshold": "5"}}, "rebalance"),
-    ({"rebalance": {"moon": "5"}}, "rebalance"),
+    ({"rebalance": {}}, "rebalance"),
+    ({"rebalance": {"moon": "5"}}, "rebalance.moon"),
     ({"rebalance": "5"}, "rebalance"),
     ({"take_profit": "0"}, "take_profit"),
     ({"take_profit": "-5"}, "take_profit"),
@@ -117,7 +114,7 @@ REFUSED = [
 @pytest.mark.parametrize(("changes", "field"), REFUSED)
 def test_parse_strategy_when_out_of_range_refuses_naming_field_and_allowed(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(Refused) as refusal:
-        parse_strategy(document(**changes))
+        parse_strategy(document(**changes), max_assets=MAX_ASSETS)
     assert field in [problem.field for problem in refusal.value.problems]
     assert all(problem.allowed and problem.message for problem in refusal.value.problems)
 

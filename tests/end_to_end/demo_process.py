@@ -58,8 +58,12 @@ def processes_naming(path: Path) -> list[str]:
     return found
 
 
-def assert_books_and_trades_hold(report: dict[str, Any]) -> None:
-    """The conditions every run must end with: traded, balanced, equal to the venue, nothing left unclear."""
+def assert_books_and_trades_hold(report: dict[str, Any], *, disturbed: bool = False) -> None:
+    """The conditions every run must end with: traded, balanced, equal to the venue, nothing left unclear.
+
+    ``disturbed``: processes are killed, or a day passes every few milliseconds, so that a plan meets other prices
+    than its own. A few rebalances may then end short of their targets; how far is still bounded.
+    """
     assert report["ledger"]["balanced"] is True
     assert report["ledger"]["differences"] == []
     assert report["ledger"]["equals_venue"] is True
@@ -69,5 +73,7 @@ def assert_books_and_trades_hold(report: dict[str, Any]) -> None:
     for strategy in report["strategies"]:
         assert strategy["status"] == "active", strategy
         assert strategy["rebalances"] >= 1, strategy
-        assert strategy["rebalances_off_target"] == 0, strategy
+        allowed = max(1, strategy["rebalances"] // 10) if disturbed else 0
+        assert strategy["rebalances_off_target"] <= allowed, strategy
+        assert Decimal(strategy["worst_drift_after_rebalance"]) < (5 if disturbed else 1), strategy
         assert sum(Decimal(weight["target"]) for weight in strategy["weights"].values()) == 100

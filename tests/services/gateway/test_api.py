@@ -228,3 +228,32 @@ def test_commands_when_the_registry_is_away_are_to_be_retried_and_then_work(worl
         world.call(world._start_registry())
     assert world.http.post(f"/strategies/{strategy_id}/stop").json()["exit_reason"] == "stopped_by_user"
     world.until(lambda: len(world.published(StrategyChanged, strategy_id)) == 2, "the wish to stop")
+
+
+@pytest.mark.parametrize(
+    ("rule", "bands"),
+    [
+        # targets 40, 30, 30
+        ({"threshold": "5"}, [("35", "45"), ("25", "35"), ("25", "35")]),
+        ({"threshold": {"relative": "15"}}, [("34", "46"), ("25.5", "34.5"), ("25.5", "34.5")]),
+        ({"threshold": {"factor": "20", "floor": "7"}}, [("32", "48"), ("23", "37"), ("23", "37")]),
+        ({"threshold": {"points": "5", "per_asset": {"SOL": "3"}}}, [("35", "45"), ("25", "35"), ("27", "33")]),
+        ({"threshold": {"relative": "300"}}, [("0", "100"), ("0", "100"), ("0", "100")]),
+        ({"interval": "7d", "threshold": "5", "when": "all"}, [("35", "45"), ("25", "35"), ("25", "35")]),
+        ({"interval": "7d"}, [(None, None)] * 3),
+        ({"hold": True}, [(None, None)] * 3),
+    ],
+)
+def test_strategy_when_its_rule_is_of_any_kind_shows_where_it_fires(
+    world: World, rule: dict[str, Any], bands: list[tuple[str | None, str | None]]
+) -> None:
+    shown = world.http.get(f"/strategies/{created(world, rebalance=rule)}").json()
+    assert shown["document"]["rebalance"] == rule
+    assert [(one["lower_pct"], one["upper_pct"]) for one in shown["assets"]] == bands
+
+
+def test_openapi_when_asked_has_the_schema_of_strategies(world: World) -> None:
+    paths = world.http.get("/openapi.json").json()["paths"]
+    schema = paths["/strategies/preview"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["properties"]["targets"]["maxProperties"] == 10
+    assert "cost_guard" in schema["properties"]["rebalance"]["oneOf"][0]["properties"]

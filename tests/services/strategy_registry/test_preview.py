@@ -114,3 +114,43 @@ def test_cash_weight_when_given_is_not_bought() -> None:
     found = preview(targets={"BTC": "50", "USDT": "50"}, rebalance={"interval": "7d"})
     assert [one.asset for one in found.orders] == ["BTC"]
     assert found.orders[0].value == pytest.approx(Decimal(600), rel=Decimal("0.01"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "minimum"),
+    [
+        # the smallest leg is 5 USDT and 5 % for safety; targets 40, 30, 30
+        ({"threshold": "5"}, "105"),
+        ({"threshold": {"points": "5", "per_asset": {"BTC": "2"}}}, "262.5"),
+        ({"threshold": {"relative": "10"}}, "175"),  # 3 points of 30
+        ({"threshold": {"factor": "10", "floor": "3.5"}}, "150"),
+        ({"threshold": "5", "destination": "halfway"}, "210"),
+        ({"threshold": "5", "destination": "band_edge"}, "17.5"),  # only the first purchase counts
+        ({"interval": "7d", "threshold": "5", "when": "all"}, "105"),
+        ({"interval": "7d", "min_drift": "1"}, "17.5"),
+        ({"hold": True}, "17.5"),
+    ],
+)
+def test_minimum_when_the_rule_is_of_any_kind_is_its_smallest_order(rule: dict[str, Any], minimum: str) -> None:
+    assert preview(rebalance=rule).minimum_amount == Decimal(minimum)
+    with pytest.raises(Refused):
+        preview(rebalance=rule, amount=str(Decimal(minimum) - Decimal("0.01")))
+
+
+@pytest.mark.parametrize("destination", ["target", "halfway"])
+def test_threshold_when_as_the_refusal_suggests_works_for_the_destination(destination: str) -> None:
+    with pytest.raises(Refused) as refused:
+        preview(amount="60", rebalance={"threshold": "5", "destination": destination})
+    enough = refused.value.problems[0].allowed.split("a threshold of at least ")[1].split(" ")[0]
+    assert preview(amount="60", rebalance={"threshold": enough, "destination": destination}).value == Decimal(60)
+
+
+def test_start_when_in_the_quote_currency_is_refused() -> None:
+    targets = {"BTC": "50", "USDT": "50"}
+    with pytest.raises(Refused, match="has no price of its own"):
+        preview(targets=targets, start={"asset": "USDT", "at_or_below": "1"})
+    assert preview(targets=targets, start={"asset": "BTC", "at_or_below": "1"}).warnings == ()
+
+
+def test_warnings_when_a_relative_band_is_the_whole_target_name_every_asset() -> None:
+    assert len(preview(rebalance={"threshold": {"relative": "100"}}).warnings) == 3

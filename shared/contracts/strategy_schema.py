@@ -1,0 +1,118 @@
+"""The JSON schema of a strategy document, made from the same limits that the parser uses.
+
+What a schema cannot say (weights that sum to 100, assets that a venue trades) the parser and the preview do.
+"""
+
+from typing import Any
+
+from shared.core.money import MAX_DECIMALS, plain
+from shared.core.rule_documents import (
+    MAX_CONFIRM,
+    MAX_COST_FACTOR,
+    MAX_FACTOR_PCT,
+    MAX_TAKE_PROFIT_PCT,
+)
+from shared.core.rules import DEFAULT_COOLDOWN, Destination, When
+from shared.core.strategy import MAX_AMOUNT_USDT, MAX_ASSETS, MAX_NAME_LENGTH, MIN_ASSETS, REQUIRED_FIELDS
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+_ASSET_PATTERN = "^[A-Z0-9]{1,15}$"
+_DURATION_PATTERN = "^(0|[1-9][0-9]{0,6})[mhd]$"
+_NUMBER_PATTERN = rf"^[+-]?([0-9]+(\.[0-9]{{0,{MAX_DECIMALS}}})?|\.[0-9]{{1,{MAX_DECIMALS}}})$"
+
+
+def strategy_schema(max_assets: int = MAX_ASSETS, *, of_files: bool = True) -> Schema:
+    """The schema of a strategy file; with ``of_files`` False of an API body, where a fraction must be text."""
+    number: Schema = {"type": ["string", "number" if of_files else "integer"], "pattern": _NUMBER_PATTERN}
+    asset: Schema = {"type": "string", "pattern": _ASSET_PATTERN}
+    properties: Schema = {
+        "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH},
+        "venue": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,30}$", "examples": ["paper"]},
+        "funding_asset": asset | {"examples": ["USDT"]},
+        "amount": number | _told(f"Of the funding asset; less than {plain(MAX_AMOUNT_USDT)} USDT in value.", "1200"),
+        "targets": {
+            "type": "object",
+            "propertyNames": {"pattern": _ASSET_PATTERN},
+            "additionalProperties": number,
+            "minProperties": MIN_ASSETS,
+            "maxProperties": max_assets,
+            "description": "Percent by asset, sum exactly 100. The quote currency may be one: a cash weight.",
+            "examples": [{"BTC": "40", "ETH": "30", "SOL": "30"}],
+        },
+        "rebalance": _rebalance(number),
+        "take_profit": _exit_level(number, f"Above 0, at most {plain(MAX_TAKE_PROFIT_PCT)}", "15"),
+        "stop_loss": _exit_level(number, "Below 0, above -100", "-8"),
+        "start": _start(number, asset),
+    }
+    return {
+        "title": "Strategy",
+        "description": "A Trimtab strategy. Numbers are exact: write them as text wherever a program reads the file.",
+        **_mapping(properties, list(REQUIRED_FIELDS)),
+    }
+
+
+def _rebalance(number: Schema) -> Schema:
+    points = number | _told("Percentage points, more than 0 and less than 100.", "5")
+    interval: Schema = {"type": "string", "pattern": _DURATION_PATTERN}
+    properties: Schema = {
+        "threshold": {
+            "oneOf": [points, *_thresholds(points, number)],
+            "description": "When an asset is off its target.",
+        },
+        "interval": interval | _told("Whole minutes, hours or days.", "7d"),
+        "when": _choice(When, "With both interval and threshold: any of them, or all."),
+        "min_drift": number | _told("Percentage points an asset must be off for a run of the interval.", "0.5"),
+        "destination": _choice(Destination, "Where an asset outside its band goes."),
+        "cooldown": interval | {"default": f"{DEFAULT_COOLDOWN.seconds // 60}m"},
+        "cost_guard": number | _told(f"Least benefit in times the cost, at most {plain(MAX_COST_FACTOR)}.", "2"),
+    }
+    rule = _mapping(properties, []) | {
+        "anyOf": [{"required": ["threshold"]}, {"required": ["interval"]}],
+        "dependentRequired": {"when": ["threshold", "interval"], "min_drift": ["interval"]},
+    }
+    never = _mapping({"hold": {"enum": [True, "true"]}}, ["hold"])
+    return {"oneOf": [rule, never], "description": "When to rebalance, and where to.", "examples": [{"threshold": "5"}]}
+
+
+def _thresholds(points: Schema, number: Schema) -> list[Schema]:
+    """The three kinds a threshold can be written out as."""
+    factor = number | _told(f"Percent of the target, at most {plain(MAX_FACTOR_PCT)}.", "20")
+    per_asset = {
+        "type": "object",
+        "propertyNames": {"pattern": _ASSET_PATTERN},
+        "additionalProperties": points,
+        "description": "Percentage points by asset, in place of what the others have.",
+    }
+    kinds: list[Schema] = [{"points": points}, {"relative": factor}, {"factor": factor, "floor": points}]
+    return [_mapping(kind | {"per_asset": per_asset}, list(kind)) for kind in kinds]
+
+
+def _exit_level(number: Schema, limits: str, example: str) -> Schema:
+    percent = number | _told(f"{limits}: percent of the money put in.", example)
+    count: Schema = {"type": ["string", "integer"], "minimum": 1, "maximum": MAX_CONFIRM, "pattern": "^[0-9]{1,3}$"}
+    confirm = count | _told("Consecutive quotes it must hold.", "3")
+    return {"oneOf": [percent, _mapping({"percent": percent, "confirm": confirm}, ["percent"])]}
+
+
+def _start(number: Schema, asset: Schema) -> Schema:
+    properties: Schema = {"asset": asset}
+    sides = ("at_or_below", "at_or_above")
+    for side in sides:
+        properties[side] = number | _told(f"The first purchase waits for a bid {side.replace('_', ' ')} this.", "50000")
+    return _mapping(properties, ["asset"]) | {"oneOf": [{"required": [side]} for side in sides]}
+
+
+def _mapping(properties: Schema, required: list[str]) -> Schema:
+    return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
+
+
+def _choice(kind: type[When] | type[Destination], description: str) -> Schema:
+    values = [each.value for each in kind]
+    return {"enum": values, "default": values[0], "description": description}
+
+
+def _told(description: str, example: str) -> Schema:
+    return {"description": description, "examples": [example]}

@@ -1,0 +1,159 @@
+"""What a decision is made of: its kinds, the figures behind it, and the look at one strategy that leads to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from shared.core.drift import Valuation, profit_pct, shown_text, weight_pct
+from shared.core.identity import plan_id
+from shared.core.money import ZERO, plain
+from shared.core.position import Position
+from shared.core.reasons import Reason, code_of
+from shared.core.rule_documents import interval_text
+from shared.core.rules import Destination
+from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation
+from shared.core.strategy import StrategyDefinition
+
+NO_FIGURES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures behind a decision, kept as they are and made into text only when somebody records them."""
+
+    definition: StrategyDefinition
+    valuation: Valuation | None = None
+    contributed: Decimal = ZERO
+    further: Mapping[str, str] = field(default_factory=dict)
+
+    def as_text(self) -> dict[str, str]:
+        """Plain text by name: weight.X, target.X, price.X (bid) per asset, and what the rule compared."""
+        texts = dict(self.further)
+        texts |= _rule_texts(self.definition)
+        if self.valuation is None:
+            return texts
+        texts["value"] = shown_text(self.valuation.total)
+        texts["contributed"] = shown_text(self.contributed)
+        texts["profit_pct"] = plain(profit_pct(self.valuation.total, self.contributed))
+        for line in self.valuation.lines:
+            texts[f"weight.{line.asset}"] = plain(weight_pct(line, self.valuation.total))
+            texts[f"target.{line.asset}"] = plain(line.target_pct)
+            texts[f"price.{line.asset}"] = plain(line.bid)
+        return texts
+
+
+def _rule_texts(definition: StrategyDefinition) -> dict[str, str]:
+    """What the strategy's rules say, by name."""
+    rule, texts = definition.rule, {}
+    if rule.threshold is not None:
+        texts["threshold"] = rule.threshold.text()
+    if rule.interval is not None:
+        texts["interval"] = interval_text(rule.interval)
+    if rule.threshold is not None and rule.interval is not None:
+        texts["when"] = rule.when.value
+    if rule.min_drift is not None:
+        texts["min_drift"] = plain(rule.min_drift)
+    if rule.destination is not Destination.TARGET:
+        texts["destination"] = rule.destination.value
+    if definition.take_profit is not None:
+        texts["take_profit"] = plain(definition.take_profit.percent)
+    if definition.stop_loss is not None:
+        texts["stop_loss"] = plain(definition.stop_loss.percent)
+    return texts
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDraft:
+    """A plan, complete but for the wall clock. ``target_pct`` in ``valuation`` is what the plan aims at."""
+
+    plan_id: str
+    kind: str
+    funding_asset: str
+    quote: str
+    position_version: int
+    fills_seen: int
+    previous_plan_id: str
+    valuation: Valuation
+    market_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Trade: publish this plan."""
+
+    code: str
+    figures: Figures
+    draft: PlanDraft
+    confirmations: ExitConfirmations = NONE_YET
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRequested:
+    """Take-profit or stop-loss is confirmed: ask the registry to stop the strategy for this reason."""
+
+    code: str
+    figures: Figures
+    reason: Reason
+    confirmations: ExitConfirmations
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Do nothing, for this reason. ``until``: market time at which the answer may change by itself.
+
+    ``watched``: by asset, the drift in percentage points at which the answer may change; None: no drift changes it.
+    """
+
+    code: str
+    figures: Figures
+    reason: Reason
+    asset: str = ""
+    until: datetime | None = None
+    watched: Mapping[str, Decimal] | None = None
+    confirmations: ExitConfirmations = NONE_YET
+
+
+Decision = Plan | ExitRequested | Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What every rule needs: one strategy whose position is settled, valued at usable prices."""
+
+    situation: Situation
+    position: Position
+    market: Market
+    valuation: Valuation
+
+    @property
+    def definition(self) -> StrategyDefinition:
+        """What the user wants."""
+        return self.situation.strategy.definition
+
+    def figures(self, further: Mapping[str, str]) -> Figures:
+        """The figures of this look, with those of one rule."""
+        return Figures(self.definition, self.valuation, self.position.contributed, further)
+
+    def hold(
+        self, reason: Reason, asset: str = "", until: datetime | None = None, further: Mapping[str, str] = NO_FIGURES
+    ) -> Hold:
+        """Do nothing, for this reason."""
+        return Hold(code_of(reason, asset), self.figures(further), reason, asset, until)
+
+    def plan(self, kind: str, code: str, further: Mapping[str, str] = NO_FIGURES, aim: Valuation | None = None) -> Plan:
+        """Trade towards the targets, or towards those of ``aim``."""
+        progress = self.situation.progress
+        version = self.position.version
+        draft = PlanDraft(
+            plan_id=plan_id(self.situation.strategy.strategy_id, version, progress.last_closed_plan_id),
+            kind=kind,
+            funding_asset=self.definition.funding_asset,
+            quote=self.market.quote,
+            position_version=version,
+            fills_seen=self.position.fills_posted,
+            previous_plan_id=progress.last_closed_plan_id,
+            valuation=self.valuation if aim is None else aim,
+            market_time=self.market.now,
+        )
+        return Plan(code, self.figures(further), draft)
