@@ -53,6 +53,6 @@ async def test_run_when_every_process_is_killed_once_ends_balanced(tmp_path: Pat
         stop.set()
         await driving
         report = await running.report()
-    assert_books_and_trades_hold(report, disturbed=True)
+    assert_books_and_trades_hold(report)
     for name in VICTIMS:
         assert report["services"][name]["restarts"] >= 1, name

@@ -61,8 +61,8 @@ def processes_naming(path: Path) -> list[str]:
 def assert_books_and_trades_hold(report: dict[str, Any], *, disturbed: bool = False) -> None:
     """The conditions every run must end with: traded, balanced, equal to the venue, nothing left unclear.
 
-    ``disturbed``: processes are killed, or a day passes every few milliseconds, so that a plan meets other prices
-    than its own. A few rebalances may then end short of their targets; how far is still bounded.
+    ``disturbed``: a day passes every few milliseconds, so that a plan meets other prices than its own. A few
+    rebalances may then end short of their targets; how far is still bounded.
     """
     assert report["ledger"]["balanced"] is True
     assert report["ledger"]["differences"] == []
