@@ -159,9 +159,7 @@ def _print_preview(found: dict[str, Any], console: Console) -> None:
     console.print(f"smallest possible amount {found['minimum_amount']} {document['funding_asset']}")
     for name in ("take_profit", "stop_loss"):
         if name in document:
-            level = document[name] if isinstance(document[name], dict) else {"percent": document[name]}
-            confirmed = f", on {level['confirm']} consecutive quotes" if "confirm" in level else ""
-            console.print(f"{name.replace('_', '-')} at {level['percent']} % of the money put in{confirmed}")
+            console.print(f"{name.replace('_', '-')} {_level(document[name])}")
     if "start" in document:
         console.print(f"the first purchase waits for {_in_words(document['start'])}")
     weights = Table("asset", Column("target %", justify="right"), box=None)
@@ -212,7 +210,9 @@ def _print_strategy(one: dict[str, Any], console: Console) -> None:
 
 def _print_holdings(one: dict[str, Any], console: Console) -> None:
     profit = f"profit {_money(one['profit'])} ({_rounded(one['profit_pct'])} %)" if one["profit"] is not None else ""
-    console.print(f"value {_money(one['value'])}, put in {_money(one['contributed'])}, {profit}".rstrip(", "))
+    peak = f"peak {_rounded(one['peak_profit_pct'])} %" if one.get("peak_profit_pct") is not None else ""
+    figures_told = [f"value {_money(one['value'])}", f"put in {_money(one['contributed'])}", profit, peak]
+    console.print(", ".join(filter(None, figures_told)))
     figures = ("target %", "actual %", "band %", "quantity", "value")
     table = Table("asset", *(Column(name, justify="right") for name in figures), box=None)
     for asset in one["assets"]:
@@ -231,6 +231,17 @@ def _print_holdings(one: dict[str, Any], console: Console) -> None:
 def _print_warnings(warnings: list[str], console: Console) -> None:
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {_safe(warning)}")
+
+
+def _level(written: Any) -> str:
+    """A take-profit or stop-loss in words."""
+    level = written if isinstance(written, dict) else {"percent": written}
+    text = f"at {level['percent']} % of the money put in"
+    if level.get("trailing") is True:
+        text = f"at {level['percent']} % of the value at its peak"
+    elif "trailing" in level:
+        text = f"armed {text}, when the profit has fallen {level['trailing']} points from its peak"
+    return f"{text}, on {level['confirm']} consecutive quotes" if "confirm" in level else text
 
 
 def _in_words(rule: dict[str, Any]) -> str:

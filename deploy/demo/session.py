@@ -102,10 +102,16 @@ class DemoSession:
         return bool(startable)
 
     async def _first_purchases(self, deadline: float) -> None:
-        while any(strategy["status"] in {"funding", "building"} for strategy in self.seen.strategies):
+        while self._awaits_purchases():
             _refuse_late(deadline)
             await asyncio.sleep(POLL_S / 5)
             await self.look()
+
+    def _awaits_purchases(self) -> bool:
+        """Whether money is on its way or is being spent; with a start price a strategy may wait as long as it likes."""
+        patient = {one.document["name"] for one in self._candidates if one.document.get("start")}
+        waiting = [one for one in self.seen.strategies if one["status"] in {"funding", "building"}]
+        return any(one["status"] == "funding" or one["name"] not in patient for one in waiting)
 
     async def settle(self) -> None:
         """Hold the market, and wait until no plan is open and every fill is posted. Raises Stop when that fails."""

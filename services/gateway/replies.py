@@ -98,6 +98,7 @@ class StrategyReply(Reply):
     value: Number | None = None
     profit: Number | None = None
     profit_pct: Number | None = None
+    peak_profit_pct: Number | None = Field(default=None, description="The highest profit so far, if a rule trails it.")
 
 
 class StrategyDetailReply(StrategyReply):

@@ -8,8 +8,10 @@ from shared.contracts.books import PositionChanged
 from shared.contracts.plans import PlanClosedSummary
 from shared.contracts.strategies import StrategyChanged
 from shared.core import drift
+from shared.core.exits import rebased
 from shared.core.market import Quote
 from shared.core.money import HUNDRED, ZERO
+from shared.core.situation import Peak
 from shared.core.strategy import StrategyDefinition, StrategyStatus, warnings_of
 
 _SHOWN_QUOTE = "USDT"
@@ -59,6 +61,11 @@ def _brief_fields(
         "exit_reason": strategy.exit_reason,
         "reason": strategy.reason,
     }
+    if strategy.peak is not None:
+        contributed = position.contributed if position is not None else strategy.peak.contributed
+        fields["peak_profit_pct"] = drift.shown(
+            rebased(Peak(strategy.peak.profit_pct, strategy.peak.contributed), contributed)
+        )
     if position is not None:
         fields["contributed"] = position.contributed
     if position is not None and valuation is not None:

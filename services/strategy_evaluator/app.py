@@ -107,6 +107,7 @@ class StrategyEvaluatorApp:
             self._journal.run(self._outbound.publish_decision),
             *(self._publish_plans() for _ in range(_PLAN_PUBLISHERS)),
             *(self._request_exits() for _ in range(_EXIT_REQUESTERS)),
+            *(self._record_peaks() for _ in range(_EXIT_REQUESTERS)),
         )
 
     async def _take_part(self) -> None:
@@ -173,6 +174,19 @@ class StrategyEvaluatorApp:
             except Refused as refused:
                 log.warning("exit of %s was refused: %s", wanted.strategy_id, refused)
                 self.evaluation.exit_failed(wanted, _REFUSED_EXIT_AGAIN_S)
+
+    async def _record_peaks(self) -> None:
+        """Tell each peak until the registry has it, even if the price has fallen since."""
+        while True:
+            wanted = await self.evaluation.peaks.get()
+            try:
+                await self._outbound.record_peak(wanted)
+            except RetryLater as later:
+                log.warning("peak of %s is not recorded yet: %s", wanted.strategy_id, later)
+                await asyncio.sleep(later.after_s)
+                self.evaluation.peaks.put_nowait(wanted)
+            except Refused as refused:
+                log.warning("peak of %s was refused: %s", wanted.strategy_id, refused)
 
 
 def build_app(settings: Settings) -> App:

@@ -20,9 +20,10 @@ from shared.contracts.progress import EvaluatorProgress, VenueSeen
 from shared.core.certificates import Certificate, certificate_after
 from shared.core.decisions import Decision, ExitRequested, Hold, Plan, decide
 from shared.core.identity import derived_id
+from shared.core.money import plain
 from shared.core.position import PlanOutcome
 from shared.core.reasons import Reason
-from shared.core.situation import EXIT, INITIAL, Market, Situation, StrategyView
+from shared.core.situation import EXIT, INITIAL, Market, Peak, Situation, StrategyView
 from shared.core.strategy import StrategyStatus
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,15 @@ class ExitToRequest:
     decision: ExitRequested
 
 
+@dataclass(frozen=True, slots=True)
+class PeakToRecord:
+    """A new peak to tell the registry, under a command id that is a function of what is told."""
+
+    strategy_id: str
+    command_id: str
+    peak: Peak
+
+
 @dataclass(slots=True)
 class _Cause:
     """Why a strategy is looked at. ``received_ns``: of the newest quote among the causes; 0 = no quote."""
@@ -82,7 +92,7 @@ class _Cause:
 class Evaluation:
     """Keeps a certificate for every strategy it owns and looks again whenever one is broken.
 
-    ``plans`` and ``exits`` are what it wants published; ``pending`` holds looks that are waiting for their turn.
+    ``plans``, ``exits`` and ``peaks`` are what it wants told; ``pending`` holds looks that are waiting for their turn.
     Waits are measured by the steady clock: a wall clock that is set back must not stretch them.
     ``moved`` is set whenever what it has seen or what is unfinished may have changed.
     """
@@ -91,6 +101,7 @@ class Evaluation:
         self.portfolios = Portfolios()
         self.plans: asyncio.Queue[PlanToPublish] = asyncio.Queue()
         self.exits: asyncio.Queue[ExitToRequest] = asyncio.Queue()
+        self.peaks: asyncio.Queue[PeakToRecord] = asyncio.Queue()
         self.unfinished = Unfinished()
         self.moved = asyncio.Event()
         self.looks = 0
@@ -205,7 +216,10 @@ class Evaluation:
 
     def is_idle(self) -> bool:
         """Whether nothing waits: no look, no plan, no exit."""
-        return self._enabled and not self._pending and self.plans.empty() and self.exits.empty()
+        return self._enabled and not self._pending and self._has_told_all()
+
+    def _has_told_all(self) -> bool:
+        return self.plans.empty() and self.exits.empty() and self.peaks.empty()
 
     def progress(self) -> EvaluatorProgress:
         """How far it is right now: what it has seen of each venue, and what is unfinished."""
@@ -305,6 +319,9 @@ class Evaluation:
         )
         portfolio.confirmations = decision.confirmations
         self._watch.put(portfolio.slot, venue, certificate_after(decision, situation, market))
+        if decision.peak is not None and decision.peak != portfolio.peak_told:
+            portfolio.peak_told = decision.peak
+            self.peaks.put_nowait(_peak_to_record(portfolio.strategy_id, decision.peak))
         self.unfinished.decided(portfolio.slot, decision)
         self._act(portfolio, situation, market, decision, received_ns)
 
@@ -370,3 +387,8 @@ class Evaluation:
         if found is None:
             found = self._venues[name] = VenuePrices(name, self._patience)
         return found
+
+
+def _peak_to_record(strategy_id: str, peak: Peak) -> PeakToRecord:
+    command_id = derived_id("pk", strategy_id, plain(peak.profit_pct), plain(peak.contributed))
+    return PeakToRecord(strategy_id, command_id, peak)

@@ -12,7 +12,7 @@ from shared.contracts.books import PositionChanged
 from shared.contracts.plans import PlanProgressed
 from shared.contracts.strategies import StrategyChanged
 from shared.core.position import PlanProgress, Position
-from shared.core.situation import NONE_YET, ExitConfirmations, Situation, StrategyView
+from shared.core.situation import NONE_YET, ExitConfirmations, Peak, Situation, StrategyView
 from shared.core.strategy import StrategyStatus
 
 _ENDED = frozenset({StrategyStatus.CLOSED, StrategyStatus.REFUSED})
@@ -35,6 +35,7 @@ class Portfolio:
         "last_kind",
         "last_reason",
         "owned",
+        "peak_told",
         "position",
         "progress",
         "sequence",
@@ -55,6 +56,7 @@ class Portfolio:
         self.owned = False
         self.confirmations: ExitConfirmations = NONE_YET
         self.emission = Emission()
+        self.peak_told: Peak | None = None  # the last one that this evaluator asked the registry to record
 
     @property
     def ended(self) -> bool:
@@ -78,6 +80,7 @@ class Portfolio:
             definition=changed.definition(),
             active_since=changed.active_since,
             exit_reason=changed.exit_reason,
+            peak=None if changed.peak is None else Peak(changed.peak.profit_pct, changed.peak.contributed),
         )
         self.confirmations = NONE_YET
         return True

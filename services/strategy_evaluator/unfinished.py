@@ -7,7 +7,7 @@ from shared.core.reasons import ON_THE_WAY, Reason
 
 _UNDER_WAY = ON_THE_WAY | {Reason.STALE_PRICE}
 """Holds that end by themselves: another service's word is awaited, or the feed's next quote."""
-_NO_MARKET, _LOOKS = "no_market", "looks"
+_NO_MARKET, _LOOKS, _PEAK = "no_market", "looks", "peak"
 
 
 class Unfinished:
@@ -24,6 +24,8 @@ class Unfinished:
             self._kinds[slot] = decision.code
         elif decision.reason in _UNDER_WAY:
             self._kinds[slot] = decision.code
+        elif decision.peak is not None:
+            self._kinds[slot] = _PEAK  # until the registry has recorded it
         else:
             self._kinds.pop(slot, None)
 

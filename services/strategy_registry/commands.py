@@ -26,6 +26,7 @@ from shared.contracts.strategies import (
     ConfirmStrategy,
     PreviewStrategy,
     ProblemFound,
+    RecordPeak,
     StopStrategy,
     StrategyChanged,
     StrategyPreviewed,
@@ -136,6 +137,20 @@ class Registry:
                 raise Refused.one("strategy_id", command.strategy_id, "the id of a strategy", "is not known")
             after = await _take_steps(transaction, record, life.with_stop(record, command), meta)
             return after.changed()
+
+        return await self._answered(command, meta, work)
+
+    async def record_peak(self, command: RecordPeak, meta: Meta) -> Message:
+        """Note a new peak, once. Replies StrategyChanged (the state now) or CommandRefused; raises RetryLater."""
+
+        async def work(transaction: Transaction) -> Message:
+            record = await transaction.strategy(command.strategy_id)
+            if record is None:
+                raise Refused.one("strategy_id", command.strategy_id, "the id of a strategy", "is not known")
+            advanced = life.peak_raised(record, command)
+            if advanced.record != record:
+                await transaction.update(advanced, meta)
+            return advanced.record.changed()
 
         return await self._answered(command, meta, work)
 

@@ -4,7 +4,7 @@ from services.strategy_registry.commands import Registry
 from shared.contracts import catalogue, subjects
 from shared.contracts.books import TransferSettled
 from shared.contracts.plans import PlanProgressed
-from shared.contracts.strategies import ConfirmStrategy, PreviewStrategy, StopStrategy
+from shared.contracts.strategies import ConfirmStrategy, PreviewStrategy, RecordPeak, StopStrategy
 from shared.messaging.broker import NatsBroker
 from shared.messaging.consuming import consume
 from shared.messaging.requests import serve
@@ -22,6 +22,7 @@ def connect_handlers(broker: NatsBroker, registry: Registry) -> None:
             PreviewStrategy: registry.preview,
             ConfirmStrategy: registry.confirm,
             StopStrategy: registry.stop,
+            RecordPeak: registry.record_peak,
         },
     )
     consume(broker, catalogue.REGISTRY_TRANSFERS, {TransferSettled: registry.transfer_settled})

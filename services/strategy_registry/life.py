@@ -14,12 +14,13 @@ from typing import Any
 from shared.contracts import subjects
 from shared.contracts.books import FundStrategy, ReleaseStrategy, TransferSettled
 from shared.contracts.plans import PlanProgressed, SealStrategy
-from shared.contracts.strategies import StopStrategy, StrategyChanged
+from shared.contracts.strategies import PeakRecorded, RecordPeak, StopStrategy, StrategyChanged
 from shared.contracts.wire import Message
 from shared.core import identity
 from shared.core.errors import Refused, Stop
+from shared.core.exits import rebased
 from shared.core.position import PlanOutcome, has_purchased
-from shared.core.situation import EXIT, INITIAL
+from shared.core.situation import EXIT, INITIAL, Peak
 from shared.core.strategy import TRANSITIONS, StrategyStatus
 
 _SOLD = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
@@ -63,6 +64,7 @@ class StrategyRecord:
     document: dict[str, Any]
     created_at: datetime
     active_since: datetime | None = None
+    peak: Peak | None = None
     exit_reason: str = ""
     reason: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +81,9 @@ class StrategyRecord:
             document=self.document,
             created_at=self.created_at,
             active_since=self.active_since,
+            peak=None
+            if self.peak is None
+            else PeakRecorded(profit_pct=self.peak.profit_pct, contributed=self.peak.contributed),
             exit_reason=self.exit_reason,
             reason=self.reason,
             inputs=dict(self.inputs),
@@ -139,6 +144,16 @@ def with_stop(record: StrategyRecord, command: StopStrategy) -> StrategyRecord:
         return record
     facts = replace(record.facts, stop_reason=command.reason, stop_inputs=dict(command.inputs))
     return replace(record, facts=facts)
+
+
+def peak_raised(record: StrategyRecord, command: RecordPeak) -> Advance:
+    """One version more when an active strategy has a new peak; no change for one that is not above the recorded one."""
+    peak = Peak(command.profit_pct, command.contributed)
+    known = record.peak
+    is_news = known is None or peak.profit_pct > rebased(known, peak.contributed)
+    if record.status is not StrategyStatus.ACTIVE or not is_news:
+        return Advance(record)
+    return _changed(record, "peak_raised", peak=peak)
 
 
 def with_transfer(record: StrategyRecord, settled: TransferSettled) -> StrategyRecord:

@@ -35,6 +35,26 @@ class StopStrategy(Message):
     inputs: dict[str, str] = {}
 
 
+class RecordPeak(Message):
+    """Note the highest profit a strategy has had, for a take-profit or stop-loss that trails. A lower one is ignored.
+
+    ``profit_pct``: percent of ``contributed``, the money put in (quote currency) when it was seen.
+    """
+
+    TYPE: ClassVar[str] = "trimtab.strategy.record_peak"
+
+    strategy_id: str
+    profit_pct: Number
+    contributed: Amount
+
+
+class PeakRecorded(Part):
+    """The highest profit that was recorded; see RecordPeak."""
+
+    profit_pct: Number
+    contributed: Amount
+
+
 class ProblemFound(Part):
     """One problem of an input; see ``shared.core.errors.Problem``."""
 
@@ -90,8 +110,9 @@ class StrategyPreviewed(Message):
 class StrategyChanged(Message):
     """A strategy's full state after a change: an event for auditors, the last value for evaluators.
 
-    ``change`` says what happened ("confirmed", "funded", "funding_refused", "activated", "exit_requested", "sealed",
-    "closed"); ``version`` rises by one with each. ``active_since`` is market time: the initial purchase closed then.
+    ``change`` says what happened ("confirmed", "funded", "funding_refused", "activated", "peak_raised",
+    "exit_requested", "sealed", "closed"); ``version`` rises by one with each. ``active_since`` is market time: the
+    initial purchase closed then. ``peak``: see RecordPeak.
     """
 
     TYPE: ClassVar[str] = "trimtab.strategy.changed"
@@ -103,6 +124,7 @@ class StrategyChanged(Message):
     document: dict[str, Any]
     created_at: Timestamp
     active_since: Timestamp | None = None
+    peak: PeakRecorded | None = None
     exit_reason: str = ""
     reason: str = ""
     inputs: dict[str, str] = {}

@@ -43,8 +43,14 @@ def strategy_schema(max_assets: int = MAX_ASSETS, *, of_files: bool = True) -> S
             "examples": [{"BTC": "40", "ETH": "30", "SOL": "30"}],
         },
         "rebalance": _rebalance(number),
-        "take_profit": _exit_level(number, f"Above 0, at most {plain(MAX_TAKE_PROFIT_PCT)}", "15"),
-        "stop_loss": _exit_level(number, "Below 0, above -100", "-8"),
+        "take_profit": _exit_level(
+            number | _told(f"Above 0, at most {plain(MAX_TAKE_PROFIT_PCT)}: percent of the money put in.", "15"),
+            number | _told("Exit when the profit has fallen so many points from its peak.", "3"),
+        ),
+        "stop_loss": _exit_level(
+            number | _told("Below 0, above -100: percent of the money put in.", "-8"),
+            {"enum": [True, "true"], "description": "Percent of the value at the peak instead."},
+        ),
         "start": _start(number, asset),
     }
     return {
@@ -90,11 +96,11 @@ def _thresholds(points: Schema, number: Schema) -> list[Schema]:
     return [_mapping(kind | {"per_asset": per_asset}, list(kind)) for kind in kinds]
 
 
-def _exit_level(number: Schema, limits: str, example: str) -> Schema:
-    percent = number | _told(f"{limits}: percent of the money put in.", example)
+def _exit_level(percent: Schema, trailing: Schema) -> Schema:
     count: Schema = {"type": ["string", "integer"], "minimum": 1, "maximum": MAX_CONFIRM, "pattern": "^[0-9]{1,3}$"}
     confirm = count | _told("Consecutive quotes it must hold.", "3")
-    return {"oneOf": [percent, _mapping({"percent": percent, "confirm": confirm}, ["percent"])]}
+    properties = {"percent": percent, "confirm": confirm, "trailing": trailing}
+    return {"oneOf": [percent, _mapping(properties, ["percent"])]}
 
 
 def _start(number: Schema, asset: Schema) -> Schema:

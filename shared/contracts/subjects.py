@@ -19,7 +19,8 @@ EVALUATIONS_ALL = "evaluations.*"
 DEAD_LETTERS_ALL = "dead-letters.>"
 
 STRATEGY_COMMANDS = "strategy-commands"
-"""Core NATS request and reply, queue group ``strategy_registry``: PreviewStrategy, ConfirmStrategy, StopStrategy."""
+"""Core NATS request and reply, queue group ``strategy_registry``: PreviewStrategy, ConfirmStrategy, StopStrategy,
+RecordPeak."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""

@@ -27,13 +27,14 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.decisions import Decision, ExitRequested, Hold, Plan
-from shared.core.drift import Valuation, Valued
+from shared.core.decisions import Decision, Hold, Plan
+from shared.core.drift import Valuation, Valued, assets_concerned
+from shared.core.exits import bounds_of
 from shared.core.market import Instrument, Instruments
 from shared.core.money import HUNDRED, ONE, ZERO, ceil_to_step
 from shared.core.reasons import Reason
 from shared.core.rules import Destination, StartPrice
-from shared.core.situation import Market, Situation
+from shared.core.situation import NONE_YET, Market, Peak, Situation
 from shared.core.strategy import StrategyDefinition, StrategyStatus
 from shared.core.triggers import latch_margin
 
@@ -69,23 +70,37 @@ def certificate_after(decision: Decision, situation: Situation, market: Market) 
     """The certificate that holds after ``decision``, which was made from this situation and market."""
     if isinstance(decision, Plan):
         return Certificate()  # the executor's word on it is an event
-    valuation = decision.figures.valuation
-    start = situation.strategy.definition.start
-    priced = [] if valuation is None else [line for line in valuation.lines if line.asset != market.quote]
-    if isinstance(decision, Hold) and decision.reason is Reason.AWAITING_START_PRICE and start is not None:
-        priced = [line for line in priced if line.asset == start.asset]
-        band = _with_margin(start_band(start, priced[0].bid) if priced else UNBOUNDED)
-    else:
-        band = 0.0 if isinstance(decision, ExitRequested) else _band_of(decision, situation, market)
     hold = decision if isinstance(decision, Hold) else None
+    priced = _priced(decision, situation, market)
+    if hold is not None and hold.reason is Reason.AWAITING_START_PRICE:
+        start = situation.strategy.definition.start
+        band = _with_margin(start_band(start, priced[0][1])) if start is not None and priced else UNBOUNDED
+    elif hold is not None and hold.reason in _WAITING_FOR_PRICE:
+        band = UNBOUNDED if hold.confirmations == NONE_YET else 0.0  # any new quote breaks the count
+    else:
+        band = 0.0 if hold is None else _band_of(hold, situation, market)
     return Certificate(
-        assets=tuple(line.asset for line in priced),
-        bids=tuple(line.bid for line in priced),
+        assets=tuple(asset for asset, _ in priced),
+        bids=tuple(bid for _, bid in priced),
         log_band=band,
         until=None if hold is None else hold.until,
         waits_for_price=hold.asset if hold is not None and hold.reason in _WAITING_FOR_PRICE else "",
         waits_for_instrument=hold is not None and hold.reason in _WAITING_FOR_INSTRUMENT,
     )
+
+
+def _priced(decision: Decision, situation: Situation, market: Market) -> list[tuple[str, Decimal]]:
+    """The assets to watch, with their bids: all that are concerned, or only the one whose start price is awaited."""
+    valuation, definition = decision.figures.valuation, situation.strategy.definition
+    if valuation is None:
+        position = situation.position
+        concerned = () if position is None else assets_concerned(position.holdings, definition.targets)
+        quoted = [(asset, market.quotes[asset].bid) for asset in concerned if asset in market.quotes]
+        return [(asset, bid) for asset, bid in quoted if bid > 0]
+    priced = [(line.asset, line.bid) for line in valuation.lines if line.asset != market.quote]
+    if isinstance(decision, Hold) and decision.reason is Reason.AWAITING_START_PRICE and definition.start is not None:
+        return [(asset, bid) for asset, bid in priced if asset == definition.start.asset]
+    return priced
 
 
 def _band_of(hold: Hold, situation: Situation, market: Market) -> float:
@@ -100,7 +115,7 @@ def _band_of(hold: Hold, situation: Situation, market: Market) -> float:
         return 0.0
     band = UNBOUNDED
     if active:
-        band = value_band(valuation, definition, hold.figures.contributed, market.quote)
+        band = value_band(valuation, definition, hold.figures.contributed, market.quote, situation.strategy.peak)
     if hold.watched is not None:
         band = min(band, drift_band(valuation, hold.watched))
     if hold.reason is Reason.BELOW_MINIMUM:
@@ -168,20 +183,22 @@ def _log_ratio(numerator: float, factor: float, other: Decimal) -> float:
     return math.log(numerator) - math.log(denominator) if denominator > 0.0 else UNBOUNDED
 
 
-def value_band(valuation: Valuation, definition: StrategyDefinition, contributed: Decimal, quote: str) -> float:
-    """h within which the value reaches neither take-profit nor stop-loss. No margin."""
+def value_band(
+    valuation: Valuation, definition: StrategyDefinition, contributed: Decimal, quote: str, peak: Peak | None = None
+) -> float:
+    """h within which the value reaches neither take-profit nor stop-loss nor a new peak. No margin."""
     if contributed <= 0:
         return UNBOUNDED
     cash = sum((line.value for line in valuation.lines if line.asset == quote), Decimal(0))
     at_risk = math.fsum(float(line.value) for line in valuation.lines if line.asset != quote)
     if at_risk <= 0.0:
         return UNBOUNDED
+    bounds = bounds_of(definition, peak, contributed)
     band = UNBOUNDED
-    if definition.take_profit is not None:
-        level = float(contributed * (HUNDRED + definition.take_profit.percent) / HUNDRED - cash)
-        band = min(band, _positive_log(level / at_risk))
-    if definition.stop_loss is not None:
-        level = float(contributed * (HUNDRED + definition.stop_loss.percent) / HUNDRED - cash)
+    for up in bounds.ups:
+        band = min(band, _positive_log(float(up - cash) / at_risk))
+    for down in bounds.downs:
+        level = float(down - cash)
         band = min(band, _positive_log(at_risk / level) if level > 0.0 else UNBOUNDED)
     return band
 

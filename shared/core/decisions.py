@@ -17,12 +17,11 @@ from dataclasses import replace
 from shared.core.drift import (
     Valued,
     assets_concerned,
-    has_gained,
-    has_lost,
     is_tradable_leg,
     value_at_bid,
     without_price,
 )
+from shared.core.exits import Confirming, decide_exit_by_value, with_peak
 from shared.core.market import Quote
 from shared.core.money import HUNDRED, ZERO, plain
 from shared.core.position import PlanOutcome, Position, has_purchased
@@ -85,10 +84,8 @@ def decide(
     look = Look(situation, position, market, valuation)
     if strategy.status is StrategyStatus.BUILDING:
         return _decide_initial(look)
-    exit_by_value = _decide_exit_by_value(look, confirmed, by_new_quote, confirming_quotes)
-    if exit_by_value is not None:
-        return exit_by_value
-    return decide_rebalance(look)
+    confirming = Confirming(confirmed, by_new_quote, confirming_quotes)
+    return with_peak(decide_exit_by_value(look, confirming) or decide_rebalance(look), look, confirming)
 
 
 def _settled_position(situation: Situation) -> Position | Hold:
@@ -186,28 +183,7 @@ def _decide_initial(look: Look) -> Decision:
     if start is not None:
         bid = next(line.bid for line in look.valuation.lines if line.asset == start.asset)
         if not start.is_reached(bid):
-            side = "at_or_above" if start.above else "at_or_below"
-            return look.hold(Reason.AWAITING_START_PRICE, start.asset, further={side: plain(start.price)})
+            wanted = f"{'at or above' if start.above else 'at or below'} {plain(start.price)}"
+            further = {"start": wanted, "bid": plain(bid)}
+            return look.hold(Reason.AWAITING_START_PRICE, start.asset, further=further)
     return decide_initial_purchase(look)
-
-
-def _decide_exit_by_value(
-    look: Look, confirmed: ExitConfirmations, by_new_quote: bool, confirming_quotes: int
-) -> Decision | None:
-    """Take-profit and stop-loss; None when neither level is reached."""
-    definition = look.definition
-    total, contributed = look.valuation.total, look.position.contributed
-    profit, loss = definition.take_profit, definition.stop_loss
-    if profit is not None and has_gained(total, contributed, profit.percent):
-        level, reason, confirming = profit, Reason.TAKE_PROFIT, Reason.CONFIRMING_TAKE_PROFIT
-    elif loss is not None and has_lost(total, contributed, loss.percent):
-        level, reason, confirming = loss, Reason.STOP_LOSS, Reason.CONFIRMING_STOP_LOSS
-    else:
-        return None
-    required = level.confirm or confirming_quotes
-    count = (confirmed.count if confirmed.reason is reason else 0) + int(by_new_quote)
-    state = ExitConfirmations(reason, min(count, required))
-    figures = look.figures({"confirmations": str(state.count), "confirmations_required": str(required)})
-    if count >= required:
-        return ExitRequested(reason.value, figures, reason, state)
-    return Hold(confirming.value, figures, confirming, confirmations=state)

@@ -33,8 +33,8 @@ SENTENCES: Mapping[Reason, Sentence] = {
         "{asset} had reached the threshold, so a rebalance was planned.",
     ),
     Reason.INTERVAL_DUE: Sentence(
-        "The rebalance of every {interval} was due since {due_at}, so it was planned; furthest off was {asset}, by "
-        "{drift} points.",
+        "The rebalance of every {interval} was due since {due_at}, so it was planned, whatever the drift; furthest off "
+        "was {asset}, by {drift} points.",
         "The regular rebalance was due, so it was planned.",
     ),
     Reason.TAKE_PROFIT: Sentence(
@@ -61,22 +61,21 @@ SENTENCES: Mapping[Reason, Sentence] = {
         "The regular rebalance was not due, so nothing was done.",
     ),
     Reason.BELOW_MIN_DRIFT: Sentence(
-        "The rebalance of every {interval} was due, but none was off by {min_drift} points: {asset} was furthest off, "
-        "by {drift}, so nothing was done.",
-        "The regular rebalance was due, but no asset was off by enough, so nothing was done.",
+        f"The rebalance of every {{interval}} was due since {{due_at}}, but {_OFF}, and it takes {{min_drift}}.",
+        "The regular rebalance was due, but no asset was far enough off its target.",
     ),
     Reason.HOLD_MODE: Sentence(
-        "It only holds and never rebalances by itself; furthest off was {asset}, by {drift} points.",
-        "It only holds and never rebalances by itself.",
+        "It holds what it has and never rebalances by itself; furthest off was {asset}, by {drift} points.",
+        "It holds what it has and never rebalances by itself.",
     ),
     Reason.COST_GUARD: Sentence(
-        "A rebalance was worth {benefit} and would have cost {cost}: less than {cost_guard} times as much, so nothing "
-        "was done.",
-        "A rebalance was not worth what it would have cost, so nothing was done.",
+        "A rebalance was due, but it was worth {benefit} and would have cost {cost} in fees and spread: it must be worth "
+        "{cost_guard} times its cost, so nothing was done.",
+        "A rebalance was due, but it was not worth its fees and spread.",
     ),
     Reason.AWAITING_START_PRICE: Sentence(
-        "The first purchase waits for the start price of {asset}, which had not been reached.",
-        "The first purchase waits for its start price, which had not been reached.",
+        "The first purchase waits for the price of {asset}, which was {bid}, to be {start}.",
+        "The first purchase waits for the price of {asset}.",
     ),
     Reason.COOLDOWN: Sentence(
         f"{_OFF}, but it had just traded: nothing was done before {{cooldown_until}}.",
@@ -132,6 +131,37 @@ SENTENCES: Mapping[Reason, Sentence] = {
     Reason.NOT_RUNNING: Sentence("It was {status}, so nothing was done.", "It was not running, so nothing was done."),
 }
 
+CONDITIONAL_RUN = Sentence(
+    "The rebalance of every {interval} was due since {due_at} and {asset} was {drift} points off its target, so it was "
+    "planned.",
+    "The regular rebalance was due and an asset was far enough off its target, so it was planned.",
+)
+"""``interval_due`` of a rule that also asks for a drift."""
+
+TRAILING: Mapping[Reason, Sentence] = {
+    Reason.TAKE_PROFIT: Sentence(
+        "The profit was {profit_pct} % of the {contributed} put in and had been {peak_pct} %: the take-profit, armed at "
+        "{take_profit} %, lets it fall by {take_profit_trailing} points, so everything was to be sold.",
+        SENTENCES[Reason.TAKE_PROFIT].short,
+    ),
+    Reason.STOP_LOSS: Sentence(
+        "The profit was {profit_pct} % of the {contributed} put in and had been {peak_pct} %: the stop-loss at "
+        "{stop_loss} % of the value at that peak had been confirmed, so everything was to be sold.",
+        SENTENCES[Reason.STOP_LOSS].short,
+    ),
+    Reason.CONFIRMING_TAKE_PROFIT: Sentence(
+        "The profit was {profit_pct} % and had been {peak_pct} %; the take-profit lets it fall by {take_profit_trailing} "
+        "points: seen on {confirmations} of the {confirmations_required} quotes in a row that it takes.",
+        SENTENCES[Reason.CONFIRMING_TAKE_PROFIT].short,
+    ),
+    Reason.CONFIRMING_STOP_LOSS: Sentence(
+        "The profit was {profit_pct} % and had been {peak_pct} %; the stop-loss is {stop_loss} % of the value at that "
+        "peak: seen on {confirmations} of the {confirmations_required} quotes in a row that it takes.",
+        SENTENCES[Reason.CONFIRMING_STOP_LOSS].short,
+    ),
+}
+"""In place of ``SENTENCES`` where the decision was about a peak."""
+
 
 def explain(code: str, inputs: Mapping[str, str]) -> str:
     """The sentence of a decision, ``code`` and ``inputs`` as recorded. A code that is not in the list stays a code."""
@@ -140,6 +170,10 @@ def explain(code: str, inputs: Mapping[str, str]) -> str:
     except ValueError:
         return f"{code}."
     sentence = SENTENCES[reason]
+    if "peak_pct" in inputs:
+        sentence = TRAILING.get(reason, sentence)
+    if reason is Reason.INTERVAL_DUE and (inputs.get("when") == "all" or "min_drift" in inputs):
+        sentence = CONDITIONAL_RUN
     terms = _terms(asset, inputs)
     for text in (sentence.full, sentence.short):
         try:

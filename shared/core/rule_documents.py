@@ -19,7 +19,7 @@ MAX_TAKE_PROFIT_PCT = Decimal(10_000)
 MAX_CONFIRM = 100
 RULE_FIELDS = ("threshold", "interval", "when", "min_drift", "destination", "cooldown", "cost_guard", "hold")
 THRESHOLD_FIELDS = ("points", "relative", "factor", "floor", "per_asset")
-EXIT_FIELDS = ("percent", "confirm")
+EXIT_FIELDS = ("percent", "confirm", "trailing")
 START_FIELDS = ("asset", "at_or_below", "at_or_above")
 
 _T = TypeVar("_T")
@@ -134,19 +134,28 @@ def parse_exit_level(value: object, field: str) -> ExitLevel | None:
         return ExitLevel(_parse_exit_percent(value, field, field))
     given = _fields(value, field, EXIT_FIELDS, 'a number as in "15", or {percent: "15", confirm: "3"}')
     collector = Collector()
-    level = ExitLevel(
-        collector.take(lambda: _parse_exit_percent(given.get("percent"), f"{field}.percent", field), ZERO),
-        collector.take(lambda: _parse_confirm(given.get("confirm"), f"{field}.confirm"), None),
-    )
+    percent = collector.take(lambda: _parse_exit_percent(given.get("percent"), f"{field}.percent", field), ZERO)
+    confirm = collector.take(lambda: _parse_confirm(given.get("confirm"), f"{field}.confirm"), None)
+    trailing = given.get("trailing")
+    if field == "stop_loss":
+        from_peak = collector.take(lambda: _parse_flag(trailing, f"{field}.trailing"), False)
+        collector.done()
+        return ExitLevel(percent, confirm, from_peak=from_peak)
+    points = collector.take(lambda: _parse_trailing(trailing, f"{field}.trailing", percent), None)
     collector.done()
-    return level
+    return ExitLevel(percent, confirm, points)
 
 
 def exit_level_document(level: ExitLevel) -> object:
     """The file form of a level: plain text when it is only a number."""
-    if level.confirm is None:
-        return plain(level.percent)
-    return {"percent": plain(level.percent), "confirm": str(level.confirm)}
+    document: dict[str, object] = {"percent": plain(level.percent)}
+    if level.confirm is not None:
+        document["confirm"] = str(level.confirm)
+    if level.trailing is not None:
+        document["trailing"] = plain(level.trailing)
+    if level.from_peak:
+        document["trailing"] = True
+    return document if len(document) > 1 else document["percent"]
 
 
 def parse_start(value: object, targets: Mapping[str, Decimal]) -> StartPrice | None:
@@ -287,6 +296,14 @@ def _parse_exit_percent(value: object, field: str, kind: str) -> Decimal:
     if not -HUNDRED < level < ZERO:
         raise Refused.one(field, value, allowed, "is out of range")
     return level
+
+
+def _parse_trailing(value: object, field: str, percent: Decimal) -> Decimal | None:
+    """How far a profit may fall from its peak: less than the profit that arms it, so that it never exits at a loss."""
+    if value is None:
+        return None
+    allowed = "more than 0 and less than percent (points of profit)"
+    return _parse_between(value, field, allowed, percent, below=True) if percent > 0 else None
 
 
 def _parse_confirm(value: object, field: str) -> int | None:

@@ -101,11 +101,19 @@ class RebalanceRule:
 class ExitLevel:
     """Take-profit (``percent`` > 0) or stop-loss (< 0) on (V - C) / C, in percent of the money put in.
 
-    ``confirm``: consecutive new quotes it must hold; None = as the evaluator is set.
+    ``confirm``: consecutive new quotes it must hold; None = as the evaluator is set. ``trailing``: a take-profit exits
+    only when the profit has fallen so many points from its peak. ``from_peak``: a stop-loss counts from the peak.
     """
 
     percent: Decimal
     confirm: int | None = None
+    trailing: Decimal | None = None
+    from_peak: bool = False
+
+    @property
+    def trails(self) -> bool:
+        """Whether it needs to know the peak."""
+        return self.from_peak or self.trailing is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from shared.core.market import Instruments, Quotes
 from shared.core.position import PlanProgress, Position
@@ -14,8 +15,19 @@ INITIAL, REBALANCE, EXIT = "initial", "rebalance", "exit"
 
 
 @dataclass(frozen=True, slots=True)
+class Peak:
+    """The highest profit that counted, in percent of the money that was put in then (quote currency)."""
+
+    profit_pct: Decimal
+    contributed: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class StrategyView:
-    """A strategy as its registry last described it. ``active_since``: market time of the first purchase's end."""
+    """A strategy as its registry last described it. ``active_since``: market time of the first purchase's end.
+
+    ``peak``: of a strategy whose take-profit or stop-loss trails, once there was one.
+    """
 
     strategy_id: str
     version: int
@@ -23,6 +35,7 @@ class StrategyView:
     definition: StrategyDefinition
     active_since: datetime | None = None
     exit_reason: str = ""
+    peak: Peak | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +67,15 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class ExitConfirmations:
-    """How many consecutive new quotes take-profit or stop-loss (``reason``) has held; ``NONE_YET`` when it does not."""
+    """How many consecutive new quotes take-profit or stop-loss (``reason``) has held; ``NONE_YET`` when it does not.
+
+    Likewise a new peak: for ``peak_count`` quotes the profit was at or above the step ``peak_pct``.
+    """
 
     reason: Reason | None = None
     count: int = 0
+    peak_pct: Decimal | None = None
+    peak_count: int = 0
 
 
 NONE_YET = ExitConfirmations()

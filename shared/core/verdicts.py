@@ -12,7 +12,7 @@ from shared.core.position import Position
 from shared.core.reasons import Reason, code_of
 from shared.core.rule_documents import interval_text
 from shared.core.rules import Destination
-from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation
+from shared.core.situation import NONE_YET, ExitConfirmations, Market, Peak, Situation
 from shared.core.strategy import StrategyDefinition
 
 NO_FIGURES: Mapping[str, str] = {}
@@ -58,6 +58,8 @@ def _rule_texts(definition: StrategyDefinition) -> dict[str, str]:
         texts["destination"] = rule.destination.value
     if definition.take_profit is not None:
         texts["take_profit"] = plain(definition.take_profit.percent)
+        if definition.take_profit.trailing is not None:
+            texts["take_profit_trailing"] = plain(definition.take_profit.trailing)
     if definition.stop_loss is not None:
         texts["stop_loss"] = plain(definition.stop_loss.percent)
     return texts
@@ -86,6 +88,7 @@ class Plan:
     figures: Figures
     draft: PlanDraft
     confirmations: ExitConfirmations = NONE_YET
+    peak: Peak | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class ExitRequested:
     figures: Figures
     reason: Reason
     confirmations: ExitConfirmations
+    peak: Peak | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,11 @@ class Hold:
     until: datetime | None = None
     watched: Mapping[str, Decimal] | None = None
     confirmations: ExitConfirmations = NONE_YET
+    peak: Peak | None = None
 
 
 Decision = Plan | ExitRequested | Hold
+"""``peak`` of each: a new peak to be recorded, whatever else is done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ LEVELS: list[dict[str, Any]] = [
     {},
     {"take_profit": "15", "stop_loss": "-8"},
     {"take_profit": {"percent": "15", "confirm": 5}, "stop_loss": {"percent": "-8", "confirm": "2"}},
+    {"take_profit": {"percent": "15", "trailing": "3"}, "stop_loss": {"percent": "-8", "trailing": True}},
     {"start": {"asset": "BTC", "at_or_below": "50000"}},
     {"start": {"asset": "BTC", "at_or_above": 50000}},
 ]

@@ -357,3 +357,17 @@ def test_first_step_band_when_prices_stay_inside_no_order_is_large_enough(
 def test_drift_band_when_widths_differ_is_the_nearest() -> None:
     found = drift_band(_valuation({"A": "50", "B": "50"}, {"A": "50", "B": "50"}), {"A": D(9), "B": D(2)})
     assert found == pytest.approx(math.log(52 / 48) / 2, rel=1e-12)
+
+
+def test_certificate_when_a_count_survives_a_stale_price_looks_at_every_quote() -> None:
+    """An event found a price stale while a stop-loss was being confirmed: any new quote must break the count."""
+    made, down = situation(BALANCED, stop_loss="-8"), market(dict.fromkeys(PRICES, "0.9"))
+    stale = replace(down, stale={"ETH"})
+    confirming = decide(made, down)
+    by_an_event = decide(made, stale, confirming.confirmations, by_new_quote=False)
+    certificate = certificate_after(by_an_event, made, stale)
+    assert (by_an_event.confirmations.count, certificate.waits_for_price) == (1, "ETH")
+    assert (certificate.assets, certificate.log_band) == (("ONE", "BTC", "ETH"), 0.0)
+    by_a_quote = decide(made, stale, by_an_event.confirmations)
+    assert by_a_quote.confirmations.count == 0
+    assert certificate_after(by_a_quote, made, stale).log_band == UNBOUNDED

@@ -2,23 +2,20 @@
 
 import math
 import random
-from dataclasses import dataclass, replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 
-from shared.core.certificates import certificate_after, threshold_bands
-from shared.core.decisions import Decision, ExitRequested, Plan, decide
+from shared.core.certificates import threshold_bands
+from shared.core.decisions import Plan, decide
 from shared.core.drift_index import NEAR, DriftIndex
 from shared.core.errors import Refused
-from shared.core.market import Quote
-from shared.core.position import PlanOutcome, PlanProgress, Position
-from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation, StrategyView
+from shared.core.position import PlanProgress, Position
+from shared.core.situation import Market, Situation, StrategyView
 from shared.core.strategy import StrategyStatus, parse_strategy
-from tests.core.portfolio_samples import AT, instrument, market
+from tests.core.portfolio_samples import AT, market
 
 D = Decimal
 
@@ -236,158 +233,3 @@ class _World:
         wanted = values.sum() * self.targets[slot] / 100.0
         share = 1.0 if generator.random() < 0.8 else generator.random()
         self.quantities[slot] = (values + share * (wanted - values)) / np.exp(self.log_prices[self.ids[slot]])
-
-
-@dataclass
-class _Case:
-    """One strategy of the test below, kept twice: looked at every frame, and looked at when its certificate breaks."""
-
-    situation: Situation
-    confirmations: ExitConfirmations = NONE_YET
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame_does(seed: int) -> None:
-    """Every kind of band, interval, both, destinations, cost guard, start price, take-profit, stop-loss, cash weights,
-    minima and their latch, cooldowns, staleness, missing prices.
-
-    ``brute`` decides about every strategy at every frame; ``looked`` only when the certificate says so. Both must act
-    on the same strategies in the same frame, for the same reason.
-    """
-    rng = random.Random(seed)
-    assets = [f"A{n}" for n in range(6)]
-    prices = {asset: rng.choice([0.00001234, 0.5, 7.0, 61234.5]) for asset in assets[:-1]}
-    rules = {a: instrument(a, min_notional=D(10), lot_step=D("0.0000001"), min_quantity=D("0.0000001")) for a in assets}
-    brute = [_Case(_random_situation(rng, assets, slot)) for slot in range(25)]
-    looked = [_Case(case.situation) for case in brute]
-    index, now, stale = DriftIndex(), AT, set[str]()
-    due: dict[int, Any] = dict.fromkeys(range(25), AT)
-    waits: dict[int, str] = {}
-    acted = 0
-    spreads = dict.fromkeys(assets, D(1))
-    for _ in range(400):
-        now += timedelta(seconds=rng.choice([1, 60, 3600]))
-        moved = set(rng.sample(list(prices), rng.randint(1, 3)))
-        for asset in moved:
-            prices[asset] *= math.exp(rng.choice([0.0, rng.gauss(0, 0.004), rng.gauss(0, 0.15)]))
-        if rng.random() < 0.02:
-            prices.setdefault(assets[-1], 3.0)
-            moved.add(assets[-1])
-        was_stale, stale = stale, stale - moved
-        if rng.random() < 0.05:
-            stale = {rng.choice(assets)} - moved
-        freshened = was_stale - stale
-        shown = {asset: format(D(repr(price)), "f") for asset, price in prices.items()}
-        for asset in moved:
-            spreads[asset] = rng.choice([D(1), D("1.0005"), D("1.02")])
-        quotes = {asset: Quote(D(bid), D(bid) * spreads[asset], now) for asset, bid in shown.items()}
-        frame = replace(market(shown, now), quotes=quotes, instruments=rules, stale=stale)
-        logs = {asset: math.log(float(text)) for asset, text in shown.items()}
-        hits = {slot for asset in moved for slot in index.apply(assets.index(asset), logs[asset])}
-        hits |= {slot for slot, asset in waits.items() if asset in moved | freshened}
-        hits |= {slot for slot, at in due.items() if at is not None and at <= now}
-        for slot in range(25):
-            expected = _decide_case(brute[slot], frame, moved)
-            if slot in hits:
-                decision = _decide_case(looked[slot], frame, moved)
-                certificate = certificate_after(decision, looked[slot].situation, frame)
-                ids = [assets.index(asset) for asset in certificate.assets]
-                if ids and math.isfinite(certificate.log_band):
-                    index.put(slot, ids, [logs[asset] for asset in certificate.assets], certificate.log_band)
-                else:
-                    index.remove(slot)
-                due[slot], waits[slot] = certificate.until, certificate.waits_for_price
-                assert _acts(decision) == _acts(expected), slot
-            else:
-                assert _acts(expected) is None, (slot, expected.code)
-            if _acts(expected):
-                acted += 1
-                brute[slot].situation = looked[slot].situation = _after(brute[slot].situation, expected, frame, rng)
-                brute[slot].confirmations = looked[slot].confirmations = NONE_YET
-                due[slot] = now  # an event: look at the next frame
-    assert acted > 30
-
-
-def _decide_case(case: _Case, frame: Market, moved: set[str]) -> Decision:
-    position = case.situation.position
-    assert position is not None
-    concerned = {*position.holdings, *case.situation.strategy.definition.targets}
-    decision = decide(case.situation, frame, case.confirmations, by_new_quote=bool(moved & concerned))
-    case.confirmations = decision.confirmations
-    return decision
-
-
-def _acts(decision: Decision) -> str | None:
-    return decision.code if isinstance(decision, Plan | ExitRequested) else None
-
-
-def _random_situation(rng: random.Random, assets: list[str], slot: int) -> Situation:
-    names = rng.sample([*assets, "USDT"], rng.randint(2, 4))
-    weights = [rng.randint(1, 30) for _ in names[1:]]
-    targets = {names[0]: str(100 - sum(weights))} | dict(zip(names[1:], map(str, weights), strict=True))
-    document = {
-        "name": "x", "venue": "paper", "funding_asset": "USDT", "amount": "1000", "targets": targets,
-        "rebalance": _random_rule(rng, names),
-        "take_profit": rng.choice([None, "3", {"percent": "40", "confirm": "2"}]),
-        "stop_loss": rng.choice([None, "-3", {"percent": "-30", "confirm": "1"}]),
-    }  # fmt: skip
-    status = StrategyStatus.ACTIVE
-    started = [name for name in names if name != "USDT"]
-    if rng.random() < 0.2:
-        status, price = StrategyStatus.BUILDING, rng.choice(["0.00001234", "0.45", "8", "60000"])
-        document["start"] = {"asset": rng.choice(started), rng.choice(["at_or_below", "at_or_above"]): price}
-    amount = rng.choice([D(30), D(1000), D(100000)])
-    view = StrategyView(f"s{slot}", 1, status, parse_strategy(document), AT)
-    return Situation(view, Position(f"s{slot}", 1, 0, {"USDT": amount}, amount), PlanProgress(f"s{slot}"))
-
-
-def _random_rule(rng: random.Random, names: list[str]) -> dict[str, Any]:
-    """One of every kind of rule, with every kind of guard."""
-    threshold: Any = rng.choice(
-        ["0.5", "4", "25", {"relative": "10"}, {"relative": "120"}, {"factor": "20", "floor": "3"}, {"points": "6"}]
-    )
-    if isinstance(threshold, dict) and rng.random() < 0.4:
-        threshold = {**threshold, "per_asset": {rng.choice(names): rng.choice(["0.7", "2", "30"])}}
-    rule: dict[str, Any] = rng.choice(
-        [{"threshold": threshold}, {"threshold": threshold}, {"interval": "2h"}, {"hold": True},
-         {"interval": "2h", "threshold": threshold}, {"interval": "2h", "threshold": threshold, "when": "all"}]
-    )  # fmt: skip
-    if "hold" in rule:
-        return rule
-    if "interval" in rule and "when" not in rule and rng.random() < 0.5:
-        rule = {**rule, "min_drift": rng.choice(["0.3", "2", "9"])}
-    if "threshold" in rule:
-        rule = {**rule, "destination": rng.choice(["target", "target", "halfway", "band_edge"])}
-    if rng.random() < 0.3:
-        rule = {**rule, "cost_guard": rng.choice(["0.5", "2", "20", "200"])}
-    return {**rule, "cooldown": rng.choice(["0m", "5m", "1h"])}
-
-
-def _after(before: Situation, decision: Decision, frame: Market, rng: random.Random) -> Situation:
-    """The world after a decision: rebalanced (fully or in part), or sold and begun anew."""
-    position = before.position
-    assert position is not None
-    if isinstance(decision, ExitRequested):
-        total = decision.figures.valuation.total if decision.figures.valuation else D(1)
-        return replace(before, position=replace(position, version=position.version + 1, holdings={"USDT": total},
-                                                contributed=total))  # fmt: skip
-    assert isinstance(decision, Plan)
-    valuation = decision.draft.valuation
-    share = D(1) if rng.random() < 0.7 else D(repr(rng.random()))
-    holdings = {}
-    for line in valuation.lines:
-        value = line.value + share * (line.target_pct * valuation.total / 100 - line.value)
-        holdings[line.asset] = (value / line.bid).quantize(D("0.000000001"))
-    outcome = PlanOutcome.COMPLETED if share == 1 else rng.choice(list(PlanOutcome))
-    progress = PlanProgress(before.strategy.strategy_id, None, decision.draft.plan_id, outcome, frame.now, 0, False)
-    strategy = before.strategy
-    if decision.draft.kind == "initial":
-        strategy = replace(strategy, status=StrategyStatus.ACTIVE, active_since=frame.now)
-    return replace(
-        before,
-        strategy=strategy,
-        position=replace(position, version=position.version + 1, holdings=holdings),
-        progress=progress,
-        last_closed_kind=decision.draft.kind,
-        last_closed_reason=decision.code,
-    )

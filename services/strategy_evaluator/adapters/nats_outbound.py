@@ -5,11 +5,11 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from services.strategy_evaluator.evaluation import ExitToRequest, PlanToPublish
+from services.strategy_evaluator.evaluation import ExitToRequest, PeakToRecord, PlanToPublish
 from shared.contracts import subjects
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.plans import PlanLine, RebalancePlanned
-from shared.contracts.strategies import StopStrategy
+from shared.contracts.strategies import RecordPeak, StopStrategy
 from shared.contracts.wire import Meta
 from shared.core.drift import weight_pct
 from shared.core.errors import RetryLater
@@ -107,6 +107,13 @@ class Outbound:
             reason=wanted.decision.reason.value,
             inputs=wanted.decision.figures.as_text(),
         )
+        meta = Meta(wanted.command_id, SOURCE, _at(self._clock_ns()), wanted.command_id, "")
+        await request(self._broker, subjects.STRATEGY_COMMANDS, command, meta)
+
+    async def record_peak(self, wanted: PeakToRecord) -> None:
+        """Tell the registry a new peak. Raises Refused or RetryLater."""
+        peak = wanted.peak
+        command = RecordPeak(strategy_id=wanted.strategy_id, profit_pct=peak.profit_pct, contributed=peak.contributed)
         meta = Meta(wanted.command_id, SOURCE, _at(self._clock_ns()), wanted.command_id, "")
         await request(self._broker, subjects.STRATEGY_COMMANDS, command, meta)
 

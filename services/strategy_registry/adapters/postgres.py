@@ -14,6 +14,7 @@ from services.strategy_registry.life import Advance, ExitStage, Facts, StrategyR
 from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Meta
 from shared.core.errors import RetryLater
+from shared.core.situation import Peak
 from shared.core.strategy import StrategyStatus
 from shared.messaging.database_postgres import UNAVAILABLE, create_pool
 from shared.messaging.outbox_postgres import enqueue
@@ -26,7 +27,7 @@ COMMAND_REPLY_KEPT = timedelta(days=30)
 _COLUMNS = (
     "id, preview_id, venue, version, change, status, document, created_at, active_since, exit_reason, reason, inputs, "
     "exit_stage, funded, funding_refusal, stop_reason, stop_inputs, initial_closed_at, exit_sold, sealed_fills, "
-    "released, release_refusal"
+    "released, release_refusal, peak_profit_pct, peak_contributed"
 )
 _NAMES = _COLUMNS.split(", ")
 _INSERT = f"INSERT INTO registry.strategies ({_COLUMNS}) VALUES ({', '.join(f'${n + 1}' for n in range(len(_NAMES)))})"  # noqa: S608
@@ -266,12 +267,15 @@ def _values(record: StrategyRecord) -> tuple[object, ...]:
         facts.sealed_fills,
         facts.released,
         facts.release_refusal,
+        None if record.peak is None else record.peak.profit_pct,
+        None if record.peak is None else record.peak.contributed,
     )
 
 
 def _record(row: Mapping[str, Any]) -> StrategyRecord:
     columns = {name: row[name] for name in Facts.__slots__}
     facts = Facts(**{**columns, "stop_inputs": json.loads(row["stop_inputs"])})
+    peak_pct = row["peak_profit_pct"]
     return StrategyRecord(
         strategy_id=row["id"],
         preview_id=row["preview_id"],
@@ -282,6 +286,7 @@ def _record(row: Mapping[str, Any]) -> StrategyRecord:
         document=json.loads(row["document"]),
         created_at=row["created_at"],
         active_since=row["active_since"],
+        peak=None if peak_pct is None else Peak(peak_pct, row["peak_contributed"]),
         exit_reason=row["exit_reason"],
         reason=row["reason"],
         inputs=json.loads(row["inputs"]),

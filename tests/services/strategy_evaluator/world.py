@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.strategy_evaluator.evaluation import Clocks, Evaluation, ExitToRequest, Pace, PlanToPublish
+from services.strategy_evaluator.evaluation import Clocks, Evaluation, ExitToRequest, Pace, PeakToRecord, PlanToPublish
 from services.strategy_evaluator.handlers import Handlers
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
@@ -69,6 +69,9 @@ class World:
 
     def exits(self) -> list[ExitToRequest]:
         return _drain(self.evaluation.exits)
+
+    def peaks(self) -> list[PeakToRecord]:
+        return _drain(self.evaluation.peaks)
 
     async def codes(self) -> list[str]:
         self.decisions.clear()

@@ -1,5 +1,6 @@
 """The life of a strategy, step by step, with the ledger's and the executor's words published on a real server."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from shared.contracts import subjects
 from shared.contracts.books import FundStrategy, ReleaseStrategy
 from shared.contracts.plans import SealStrategy
-from shared.contracts.strategies import StrategyChanged
+from shared.contracts.strategies import PeakRecorded, RecordPeak, StrategyChanged
+from shared.core.errors import Refused
 from shared.core.identity import transfer_id
 from shared.core.position import PlanOutcome
+from tests.services.strategy_registry.test_commands import ask
 from tests.services.strategy_registry.world import MARKET_TIME, World, document, progressed, settled
 
 pytestmark = pytest.mark.servers
@@ -183,3 +186,35 @@ def test_registry_when_restarted_between_steps_goes_on(world: World) -> None:
     world.restart_registry()
     say_progressed(world, strategy_id, 1, "closed", kind="initial", fills=1)
     until_change(world, strategy_id, "activated")
+
+
+def test_peak_when_told_twice_late_or_lower_only_rises_and_survives_in_the_books(world: World) -> None:
+    levels = {"percent": "15", "trailing": "3"}
+    strategy_id = created(world, take_profit=levels)
+
+    def told(percent: str, key: str, contributed: str = "1200") -> tuple[int, str, Decimal | None]:
+        peak = RecordPeak(strategy_id=strategy_id, profit_pct=Decimal(percent), contributed=Decimal(contributed))
+        reply = ask(world, peak, f"{strategy_id}.{key}")
+        return reply.version, reply.change, reply.peak.profit_pct if reply.peak else None
+
+    assert told("15", "early") == (1, "confirmed", None), "it is not active yet"
+    say_settled(world, strategy_id, "fund")
+    say_progressed(world, strategy_id, 2, "closed", kind="initial", fills=3)
+    until_change(world, strategy_id, "activated")
+    assert told("15", "a") == (4, "peak_raised", Decimal(15))
+    assert told("15", "a") == (4, "peak_raised", Decimal(15))
+    assert told("16.2", "b") == (5, "peak_raised", Decimal("16.2"))
+    assert told("15.9", "late") == (5, "peak_raised", Decimal("16.2"))
+    assert told("8.2", "money was added", "2400") == (6, "peak_raised", Decimal("8.2"))
+    (row,) = world.rows("SELECT peak_profit_pct, peak_contributed FROM registry.strategies WHERE id = $1", strategy_id)
+    assert (row[0], row[1]) == (Decimal("8.2"), Decimal(2400))
+    shown = world.http.get(f"/strategies/{strategy_id}").json()
+    assert shown["document"]["take_profit"] == levels
+    assert until_change(world, strategy_id, "peak_raised").peak == PeakRecorded(
+        profit_pct=Decimal("8.2"), contributed=Decimal(2400)
+    )
+
+
+def test_peak_when_the_strategy_is_unknown_is_refused(world: World) -> None:
+    with pytest.raises(Refused, match="is not known"):
+        ask(world, RecordPeak(strategy_id="stnone", profit_pct=Decimal(1), contributed=Decimal(1)), "peak.unknown")

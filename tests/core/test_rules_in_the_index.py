@@ -1,0 +1,220 @@
+"""Every rule in the index: looking when a certificate breaks acts exactly as looking at every frame does."""
+
+import math
+import random
+from collections.abc import Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.core.certificates import certificate_after
+from shared.core.decisions import Decision, ExitRequested, Plan, decide
+from shared.core.drift_index import DriftIndex
+from shared.core.market import Quote
+from shared.core.position import PlanOutcome, PlanProgress, Position
+from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation, StrategyView
+from shared.core.strategy import StrategyStatus, parse_strategy
+from tests.core.portfolio_samples import AT, instrument, market
+
+D = Decimal
+STRATEGIES = 25
+ASSETS = [f"A{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame_does(seed: int) -> None:
+    """Every kind of band, interval, both, destinations, cost guard, start price, take-profit and stop-loss, plain and
+    trailing, cash weights, minima and their latch, cooldowns, staleness, missing prices.
+
+    ``brute`` decides about every strategy at every frame; ``looked`` only when the certificate says so. Both must act
+    on the same strategies in the same frame, for the same reason, and raise the same peaks.
+    """
+    rng = random.Random(seed)
+    path = _Path(rng)
+    brute = [_Case(_random_situation(rng, ASSETS, slot)) for slot in range(STRATEGIES)]
+    looked = _Looked([_Case(case.situation) for case in brute])
+    acted = 0
+    for _ in range(400):
+        path.step()
+        hits = looked.hits(path)
+        for slot, case in enumerate(brute):
+            expected = case.decide(path)
+            if slot in hits:
+                decision = looked.look(slot, path)
+                assert _acts(decision) == _acts(expected), slot
+                assert decision.peak == expected.peak, slot
+            else:
+                assert _acts(expected) is None, (slot, expected.code)
+                assert expected.peak is None, slot
+            if expected.peak is not None:
+                strategy = replace(case.situation.strategy, peak=expected.peak)
+                looked.tell(slot, case, replace(case.situation, strategy=strategy), path.now)
+            if _acts(expected):
+                acted += 1
+                looked.tell(slot, case, _after(case.situation, expected, path.frame, rng), path.now)
+    assert acted > 30
+
+
+class _Path:
+    """Prices, spreads, staleness and time, frame by frame."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.prices = {asset: rng.choice([0.00001234, 0.5, 7.0, 61234.5]) for asset in ASSETS[:-1]}
+        self.spreads = dict.fromkeys(ASSETS, D(1))
+        least = D("0.0000001")
+        self.rules = {a: instrument(a, min_notional=D(10), lot_step=least, min_quantity=least) for a in ASSETS}
+        self.now, self.stale = AT, set[str]()
+        self.moved: Set[str] = set()
+        self.freshened: Set[str] = set()
+        self.logs: dict[str, float] = {}
+        self.frame: Market = market({})
+
+    def step(self) -> None:
+        rng = self.rng
+        self.now += timedelta(seconds=rng.choice([1, 60, 3600]))
+        moved = set(rng.sample(list(self.prices), rng.randint(1, 3)))
+        for asset in sorted(moved):
+            self.prices[asset] *= math.exp(rng.choice([0.0, rng.gauss(0, 0.004), rng.gauss(0, 0.15)]))
+        if rng.random() < 0.02:
+            self.prices.setdefault(ASSETS[-1], 3.0)
+            moved.add(ASSETS[-1])
+        was_stale, stale = self.stale, self.stale - moved
+        if rng.random() < 0.05:
+            stale = {rng.choice(ASSETS)} - moved
+        for asset in sorted(moved):
+            self.spreads[asset] = rng.choice([D(1), D("1.0005"), D("1.02")])
+        shown = {asset: format(D(repr(price)), "f") for asset, price in self.prices.items()}
+        quotes = {asset: Quote(D(bid), D(bid) * self.spreads[asset], self.now) for asset, bid in shown.items()}
+        self.moved, self.freshened, self.stale = moved, was_stale - stale, stale
+        self.logs = {asset: math.log(float(text)) for asset, text in shown.items()}
+        self.frame = replace(market(shown, self.now), quotes=quotes, instruments=self.rules, stale=stale)
+
+
+@dataclass
+class _Case:
+    """One strategy, as somebody knows it who looks at it now and then, or always."""
+
+    situation: Situation
+    confirmations: ExitConfirmations = NONE_YET
+
+    def decide(self, path: _Path) -> Decision:
+        position = self.situation.position
+        assert position is not None
+        concerned = {*position.holdings, *self.situation.strategy.definition.targets}
+        quoted = bool(path.moved & concerned)
+        decision = decide(self.situation, path.frame, self.confirmations, by_new_quote=quoted)
+        self.confirmations = decision.confirmations
+        return decision
+
+
+class _Looked:
+    """The strategies as an evaluator keeps them: each with a certificate."""
+
+    def __init__(self, cases: list[_Case]) -> None:
+        self.cases = cases
+        self.index = DriftIndex()
+        self.due: dict[int, datetime | None] = dict.fromkeys(range(len(cases)), AT)
+        self.waits: dict[int, str] = {}
+
+    def hits(self, path: _Path) -> set[int]:
+        found = {slot for asset in path.moved for slot in self.index.apply(ASSETS.index(asset), path.logs[asset])}
+        found |= {slot for slot, asset in self.waits.items() if asset in path.moved | path.freshened}
+        return found | {slot for slot, at in self.due.items() if at is not None and at <= path.now}
+
+    def look(self, slot: int, path: _Path) -> Decision:
+        decision = self.cases[slot].decide(path)
+        certificate = certificate_after(decision, self.cases[slot].situation, path.frame)
+        ids = [ASSETS.index(asset) for asset in certificate.assets]
+        if ids and math.isfinite(certificate.log_band):
+            self.index.put(slot, ids, [path.logs[asset] for asset in certificate.assets], certificate.log_band)
+        else:
+            self.index.remove(slot)
+        self.due[slot], self.waits[slot] = certificate.until, certificate.waits_for_price
+        return decision
+
+    def tell(self, slot: int, brute: _Case, situation: Situation, now: datetime) -> None:
+        """An event about a strategy: both know, and it is looked at in the next frame."""
+        for case in (brute, self.cases[slot]):
+            case.situation, case.confirmations = situation, NONE_YET
+        self.due[slot] = now
+
+
+def _acts(decision: Decision) -> str | None:
+    return decision.code if isinstance(decision, Plan | ExitRequested) else None
+
+
+def _random_situation(rng: random.Random, assets: list[str], slot: int) -> Situation:
+    names = rng.sample([*assets, "USDT"], rng.randint(2, 4))
+    weights = [rng.randint(1, 30) for _ in names[1:]]
+    targets = {names[0]: str(100 - sum(weights))} | dict(zip(names[1:], map(str, weights), strict=True))
+    document = {
+        "name": "x", "venue": "paper", "funding_asset": "USDT", "amount": "1000", "targets": targets,
+        "rebalance": _random_rule(rng, names),
+        "take_profit": rng.choice([None, "3", {"percent": "40", "confirm": "2"}, {"percent": "2", "trailing": "1"}]),
+        "stop_loss": rng.choice([None, "-3", {"percent": "-30", "confirm": "1"}, {"percent": "-6", "trailing": True}]),
+    }  # fmt: skip
+    status = StrategyStatus.ACTIVE
+    started = [name for name in names if name != "USDT"]
+    if rng.random() < 0.2:
+        status, price = StrategyStatus.BUILDING, rng.choice(["0.00001234", "0.45", "8", "60000"])
+        document["start"] = {"asset": rng.choice(started), rng.choice(["at_or_below", "at_or_above"]): price}
+    amount = rng.choice([D(30), D(1000), D(100000)])
+    view = StrategyView(f"s{slot}", 1, status, parse_strategy(document), AT)
+    return Situation(view, Position(f"s{slot}", 1, 0, {"USDT": amount}, amount), PlanProgress(f"s{slot}"))
+
+
+def _random_rule(rng: random.Random, names: list[str]) -> dict[str, Any]:
+    """One of every kind of rule, with every kind of guard."""
+    threshold: Any = rng.choice(
+        ["0.5", "4", "25", {"relative": "10"}, {"relative": "120"}, {"factor": "20", "floor": "3"}, {"points": "6"}]
+    )
+    if isinstance(threshold, dict) and rng.random() < 0.4:
+        threshold = {**threshold, "per_asset": {rng.choice(names): rng.choice(["0.7", "2", "30"])}}
+    rule: dict[str, Any] = rng.choice(
+        [{"threshold": threshold}, {"threshold": threshold}, {"interval": "2h"}, {"hold": True},
+         {"interval": "2h", "threshold": threshold}, {"interval": "2h", "threshold": threshold, "when": "all"}]
+    )  # fmt: skip
+    if "hold" in rule:
+        return rule
+    if "interval" in rule and "when" not in rule and rng.random() < 0.5:
+        rule = {**rule, "min_drift": rng.choice(["0.3", "2", "9"])}
+    if "threshold" in rule:
+        rule = {**rule, "destination": rng.choice(["target", "target", "halfway", "band_edge"])}
+    if rng.random() < 0.3:
+        rule = {**rule, "cost_guard": rng.choice(["0.5", "2", "20", "200"])}
+    return {**rule, "cooldown": rng.choice(["0m", "5m", "1h"])}
+
+
+def _after(before: Situation, decision: Decision, frame: Market, rng: random.Random) -> Situation:
+    """The world after a decision: rebalanced (fully or in part), or sold and begun anew."""
+    position = before.position
+    assert position is not None
+    if isinstance(decision, ExitRequested):
+        total = decision.figures.valuation.total if decision.figures.valuation else D(1)
+        before = replace(before, strategy=replace(before.strategy, peak=None))
+        return replace(before, position=replace(position, version=position.version + 1, holdings={"USDT": total},
+                                                contributed=total))  # fmt: skip
+    assert isinstance(decision, Plan)
+    valuation = decision.draft.valuation
+    share = D(1) if rng.random() < 0.7 else D(repr(rng.random()))
+    holdings = {}
+    for line in valuation.lines:
+        value = line.value + share * (line.target_pct * valuation.total / 100 - line.value)
+        holdings[line.asset] = (value / line.bid).quantize(D("0.000000001"))
+    outcome = PlanOutcome.COMPLETED if share == 1 else rng.choice(list(PlanOutcome))
+    progress = PlanProgress(before.strategy.strategy_id, None, decision.draft.plan_id, outcome, frame.now, 0, False)
+    strategy = before.strategy
+    if decision.draft.kind == "initial":
+        strategy = replace(strategy, status=StrategyStatus.ACTIVE, active_since=frame.now)
+    return replace(
+        before,
+        strategy=strategy,
+        position=replace(position, version=position.version + 1, holdings=holdings),
+        progress=progress,
+        last_closed_kind=decision.draft.kind,
+        last_closed_reason=decision.code,
+    )
