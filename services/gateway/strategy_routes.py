@@ -52,7 +52,7 @@ def _document_body(max_assets: int) -> dict[str, object]:
 def strategy_routes(backing: Backing) -> APIRouter:
     """The routes, answering from ``backing``."""
     router = APIRouter(prefix="/strategies", tags=["strategies"])
-    views, registry = backing.views, backing.registry
+    views, registry, document_body = backing.views, backing.registry, _document_body(backing.max_assets)
 
     def known(strategy_id: str) -> StrategyChanged:
         strategy = views.strategies.get(strategy_id) if is_strategy_id(strategy_id) else None
@@ -60,12 +60,9 @@ def strategy_routes(backing: Backing) -> APIRouter:
             raise NotFoundError(f"there is no strategy {strategy_id[:80]}")
         return strategy
 
-    document_body = _document_body(backing.max_assets)
-
     @router.post("/preview", summary="Check a strategy and see its first orders", openapi_extra=document_body)
     async def preview(body: Body, key: Key) -> PreviewReply:
-        # Refuses here what cannot be a strategy anywhere, quoting the numbers as written.
-        parse_strategy(body, max_assets=backing.max_assets)
+        parse_strategy(body, max_assets=backing.max_assets)  # Refuses here what can be a strategy nowhere, as written.
         found = await registry.preview(body, key)
         return PreviewReply(**found.model_dump())
 

@@ -184,6 +184,6 @@ def _decide_initial(look: Look) -> Decision:
         bid = next(line.bid for line in look.valuation.lines if line.asset == start.asset)
         if not start.is_reached(bid):
             wanted = f"{'at or above' if start.above else 'at or below'} {plain(start.price)}"
-            further = {"start": wanted, "bid": plain(bid)}
+            further = {"start": wanted, "bid": f"{plain(bid)} {look.market.quote}"}
             return look.hold(Reason.AWAITING_START_PRICE, start.asset, further=further)
     return decide_initial_purchase(look)

@@ -69,13 +69,13 @@ SENTENCES: Mapping[Reason, Sentence] = {
         "It holds what it has and never rebalances by itself.",
     ),
     Reason.COST_GUARD: Sentence(
-        "A rebalance was due, but it was worth {benefit} and would have cost {cost} in fees and spread: it must be worth "
-        "{cost_guard} times its cost, so nothing was done.",
+        "A rebalance was due, but it was worth {benefit} and would have cost {cost} in fees and spread: it must be "
+        "worth {cost_guard} times its cost, so nothing was done.",
         "A rebalance was due, but it was not worth its fees and spread.",
     ),
     Reason.AWAITING_START_PRICE: Sentence(
-        "The first purchase waits for the price of {asset}, which was {bid}, to be {start}.",
-        "The first purchase waits for the price of {asset}.",
+        "The first purchase was waiting for the price of {asset}, which was {bid}, to be {start}.",
+        "The first purchase was waiting for its start price.",
     ),
     Reason.COOLDOWN: Sentence(
         f"{_OFF}, but it had just traded: nothing was done before {{cooldown_until}}.",
@@ -140,8 +140,8 @@ CONDITIONAL_RUN = Sentence(
 
 TRAILING: Mapping[Reason, Sentence] = {
     Reason.TAKE_PROFIT: Sentence(
-        "The profit was {profit_pct} % of the {contributed} put in and had been {peak_pct} %: the take-profit, armed at "
-        "{take_profit} %, lets it fall by {take_profit_trailing} points, so everything was to be sold.",
+        "The profit was {profit_pct} % of the {contributed} put in and had been {peak_pct} %: the take-profit, armed "
+        "at {take_profit} %, lets it fall by {take_profit_trailing} points, so everything was to be sold.",
         SENTENCES[Reason.TAKE_PROFIT].short,
     ),
     Reason.STOP_LOSS: Sentence(
@@ -150,8 +150,9 @@ TRAILING: Mapping[Reason, Sentence] = {
         SENTENCES[Reason.STOP_LOSS].short,
     ),
     Reason.CONFIRMING_TAKE_PROFIT: Sentence(
-        "The profit was {profit_pct} % and had been {peak_pct} %; the take-profit lets it fall by {take_profit_trailing} "
-        "points: seen on {confirmations} of the {confirmations_required} quotes in a row that it takes.",
+        "The profit was {profit_pct} % and had been {peak_pct} %; the take-profit lets it fall by "
+        "{take_profit_trailing} points: seen on {confirmations} of the {confirmations_required} quotes in a row that "
+        "it takes.",
         SENTENCES[Reason.CONFIRMING_TAKE_PROFIT].short,
     ),
     Reason.CONFIRMING_STOP_LOSS: Sentence(

@@ -83,6 +83,47 @@ CASES = [
         {"fills_posted": "3", "fills_total": "5"},
         "3 of 5 fills were in the books: nothing is decided before all of them are.",
     ),
+    (
+        "interval_due",
+        {**DRIFTED, "interval": "7d", "due_at": "2024-01-08T00:00:00+00:00", "when": "all"},
+        "The rebalance of every 7d was due since 2024-01-08 00:00 and BTC was 3.1 points off its target, so it was "
+        "planned.",
+    ),
+    (
+        "below_min_drift",
+        {**DRIFTED, "interval": "7d", "due_at": "2024-01-08T00:00:00+00:00", "min_drift": "4"},
+        f"The rebalance of every 7d was due since 2024-01-08 00:00, but {OFF}, and it takes 4.",
+    ),
+    (
+        "threshold_reached:ETH",
+        {**DRIFTED, "weight.ETH": "25", "threshold": "max(15 % of target, 1)"},
+        "ETH was at 25 % against a target of 30 %: 5 points off, the threshold is max(15 % of target, 1), so a "
+        "rebalance was planned.",
+    ),
+    ("hold_mode", DRIFTED, "It holds what it has and never rebalances by itself; furthest off was BTC, by 3.1 points."),
+    (
+        "cost_guard",
+        {**DRIFTED, "benefit": "0.40123", "cost": "0.3", "cost_guard": "2"},
+        "A rebalance was due, but it was worth 0.4 and would have cost 0.3 in fees and spread: it must be worth 2 "
+        "times its cost, so nothing was done.",
+    ),
+    (
+        "awaiting_start_price:BTC",
+        {"start": "at or below 50000", "bid": "50000.015 USDT"},
+        "The first purchase was waiting for the price of BTC, which was 50000.015 USDT, to be at or below 50000.",
+    ),
+    (
+        "take_profit",
+        {**DRIFTED, "profit_pct": "15.1", "peak_pct": "18.3", "take_profit": "15", "take_profit_trailing": "3"},
+        "The profit was 15.1 % of the 1200 put in and had been 18.3 %: the take-profit, armed at 15 %, lets it fall by "
+        "3 points, so everything was to be sold.",
+    ),
+    (
+        "stop_loss",
+        {**DRIFTED, "profit_pct": "15", "peak_pct": "25", "stop_loss": "-8"},
+        "The profit was 15 % of the 1200 put in and had been 25 %: the stop-loss at -8 % of the value at that peak had "
+        "been confirmed, so everything was to be sold.",
+    ),
     ("stale_price:ETH", {}, "The price of ETH was too old to rely on, so nothing was done."),
     ("not_running", {"status": "paused"}, "It was paused, so nothing was done."),
     ("a_code_of_tomorrow:BTC", DRIFTED, "a_code_of_tomorrow:BTC."),
