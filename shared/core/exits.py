@@ -70,15 +70,14 @@ def decide_exit_by_value(look: Look, confirming: Confirming) -> Decision | None:
 
 def with_peak(decision: Decision, look: Look, confirming: Confirming) -> Decision:
     """The decision with the count towards a new peak, and with the peak itself once it is confirmed."""
-    level = _level_reached(look)
+    levels = (look.definition.take_profit, look.definition.stop_loss)
+    trailing = [one for one in levels if one is not None and one.trails]
+    level = _level_reached(look) if trailing else None
     if level is None:
         return decision
     before = confirming.confirmed
     lowest = level if before.peak_pct is None else min(level, before.peak_pct)
     count = before.peak_count + int(confirming.by_new_quote)
-    trailing = [
-        one for one in (look.definition.take_profit, look.definition.stop_loss) if one is not None and one.trails
-    ]
     required = max(one.confirm or confirming.quotes for one in trailing)
     state = replace(decision.confirmations, peak_pct=lowest, peak_count=min(count, required))
     if count < required:
@@ -96,9 +95,11 @@ def rebased(peak: Peak, contributed: Decimal) -> Decimal:
 
 def bounds_of(definition: StrategyDefinition, peak: Peak | None, contributed: Decimal) -> Bounds:
     """At which values take-profit, stop-loss or a new peak must be looked at."""
+    profit, loss = definition.take_profit, definition.stop_loss
+    if profit is None and loss is None:
+        return Bounds()
     peak_pct = None if peak is None else rebased(peak, contributed)
     percents_up, downs = [], []
-    profit, loss = definition.take_profit, definition.stop_loss
     if profit is not None and profit.trailing is None:
         percents_up.append(profit.percent)
     elif profit is not None and profit.trailing is not None and peak_pct is not None and peak_pct >= profit.percent:

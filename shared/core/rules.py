@@ -49,7 +49,6 @@ class Band:
     factor_pct: Decimal = ZERO
     per_asset: Mapping[str, Decimal] = field(default_factory=dict)
 
-    @never_rounded
     def width(self, asset: str, targets: Mapping[str, Decimal]) -> Decimal:
         """d of one asset in percentage points, exact; see the module."""
         if asset in self.per_asset:
@@ -57,8 +56,10 @@ class Band:
         if not self.factor_pct:
             return self.points
         target = targets.get(asset)
-        if target is None:
-            target = min(targets.values())
+        return self._relative_width(min(targets.values()) if target is None else target)
+
+    @never_rounded
+    def _relative_width(self, target: Decimal) -> Decimal:
         return max(target * self.factor_pct * _HUNDREDTH, self.points)
 
     def text(self) -> str:
