@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from shared.contracts.wire import Amount, Message, Part, Timestamp
+from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
+from shared.core.money import ZERO
 
 
 class FundStrategy(Message):
@@ -32,8 +33,36 @@ class ReleaseStrategy(Message):
     fills_required: int
 
 
+class WithdrawFromStrategy(Message):
+    """Return to the spot wallet up to ``amount`` of ``asset``, or ``percent`` of the strategy's value in ``asset``.
+
+    Exactly one of the two is given; when less is held, what is held is paid. It waits until ``fills_required`` fills
+    are posted.
+
+    ``prices``: bid in the quote currency of everything the strategy may hold (of the quote currency itself 1).
+    Principal and profit leave in proportion: with W the worth of what is paid and V that of the strategy before, what
+    counts as contributed becomes C x (1 - W / V).
+    """
+
+    TYPE: ClassVar[str] = "trimtab.strategy.withdraw_transfer"
+
+    transfer_id: str
+    strategy_id: str
+    venue: str
+    asset: str
+    amount: Amount | None = None
+    percent: Number | None = None
+    prices: dict[str, Amount]
+    quote: str
+    fills_required: int
+
+
 class TransferSettled(Message):
-    """The end of a FundStrategy or ReleaseStrategy: ``posted`` or refused with a reason."""
+    """The end of a FundStrategy, WithdrawFromStrategy or ReleaseStrategy: ``posted`` or refused with a reason.
+
+    ``position_version``: of the position that includes it (0 when refused). ``value_usdt``: its worth in the quote
+    currency as far as the command told.
+    """
 
     TYPE: ClassVar[str] = "trimtab.transfer.settled"
 
@@ -44,6 +73,8 @@ class TransferSettled(Message):
     posted: bool
     reason: str = ""
     amounts: dict[str, Amount] = {}
+    position_version: int = 0
+    value_usdt: Number | None = None
 
 
 class PostingMade(Part):
@@ -71,7 +102,11 @@ class TransactionPosted(Message):
 
 
 class PositionChanged(Message):
-    """A strategy's money after a transaction: full snapshot; see ``shared.core.position.Position``."""
+    """A strategy's money after a transaction: full snapshot; see ``shared.core.position.Position``.
+
+    ``contributed_in``: worth of all that was ever put in; ``withdrawn``: worth of all that was ever taken out and
+    returned, both in the quote currency at the time.
+    """
 
     TYPE: ClassVar[str] = "trimtab.position.changed"
 
@@ -82,6 +117,8 @@ class PositionChanged(Message):
     holdings: dict[str, Amount]
     contributed: Amount
     fees_paid: dict[str, Amount]
+    contributed_in: Amount = ZERO
+    withdrawn: Amount = ZERO
 
 
 class WalletChanged(Message):

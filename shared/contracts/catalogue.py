@@ -65,6 +65,7 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec("TRANSFERS", (subjects.TRANSFERS_ALL,), GIB),
     StreamSpec("LEDGER", (subjects.LEDGER_ALL,), 8 * GIB),
     StreamSpec("EVALUATIONS", (subjects.EVALUATIONS_ALL,), 2 * GIB, max_age_s=90 * DAY_S, discard_new=False),
+    StreamSpec("NOTIFICATIONS", (subjects.NOTIFICATIONS_ALL,), GIB // 4, max_age_s=90 * DAY_S, discard_new=False),
     StreamSpec("DEAD_LETTERS", (subjects.DEAD_LETTERS_ALL,), GIB),
 )  # fmt: skip
 

@@ -1,13 +1,25 @@
 """Plans: what the evaluator decided, and how far the executor is with it."""
 
+from enum import StrEnum
 from typing import ClassVar
 
 from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
 from shared.core.position import PlanOutcome
 
 
+class TradedWays(StrEnum):
+    """Which orders a plan may make in an asset."""
+
+    BOTH = "both"
+    BUY = "buy"
+    SELL = "sell"
+
+
 class PlanLine(Part):
-    """One asset of a plan. Values in the quote currency at ``bid``; ``target_weight_pct`` 0 means sell all of it."""
+    """One asset of a plan. Values in the quote currency at ``bid``; ``target_weight_pct`` 0 means sell all of it.
+
+    ``ways``: new money is only bought with, money to be taken out only sold for.
+    """
 
     asset: str
     quantity: Amount
@@ -16,14 +28,17 @@ class PlanLine(Part):
     value: Number
     weight_pct: Number
     target_weight_pct: Number
+    ways: TradedWays = TradedWays.BOTH
 
 
 class RebalancePlanned(Message):
     """Bring these holdings to these weights. ``plan_id`` = f(strategy, position version, last closed plan).
 
-    ``kind``: "initial", "rebalance" or "exit" (all into ``funding_asset``). ``fills_seen``: the fills included in the
-    position; the executor takes the plan only if it has booked no other. ``expires_at`` is wall clock: a decision that
-    was delayed on its way must not trade. ``tick_received_ns``: the feed's wall clock at the tick that led here.
+    ``kind``: "initial", "rebalance", "invest" (new money), "withdraw" (make money available) or "exit" (all into
+    ``funding_asset``). ``answers``: id of the request it carries out, "" for none. ``fills_seen``: the fills
+    included in the position; the executor takes the plan only if it has booked no other. ``expires_at`` is wall clock:
+    a decision that was delayed on its way must not trade. ``tick_received_ns``: the feed's wall clock at the tick that
+    led here.
     """
 
     TYPE: ClassVar[str] = "trimtab.rebalance.planned"
@@ -46,6 +61,7 @@ class RebalancePlanned(Message):
     decided_at: Timestamp
     expires_at: Timestamp
     tick_received_ns: int
+    answers: str = ""
 
 
 class PlanClosedSummary(Part):
@@ -61,12 +77,15 @@ class PlanClosedSummary(Part):
     orders: int
     fills: int
     worst_drift_pct: Number | None = None
+    answers: str = ""
 
 
 class PlanProgressed(Message):
-    """The executor's full word on one strategy's plans after a change: "accepted", "closed" or "sealed".
+    """The executor's full word on one strategy's plans after a change.
 
-    Last value wins; see ``shared.core.position.PlanProgress``. ``sequence`` rises by one with each change.
+    ``change``: "accepted", "closed", "sealed", "held" or "freed". Last value wins; see
+    ``shared.core.position.PlanProgress``. ``sequence`` rises by one with each change. ``held_for``: id of the hold in
+    force, "" for none; ``position_required``: see FreeStrategy.
     """
 
     TYPE: ClassVar[str] = "trimtab.plan.progressed"
@@ -79,6 +98,8 @@ class PlanProgressed(Message):
     last_closed: PlanClosedSummary | None
     fills_total: int
     sealed: bool
+    held_for: str = ""
+    position_required: int = 0
 
 
 class SealStrategy(Message):
@@ -88,3 +109,30 @@ class SealStrategy(Message):
 
     strategy_id: str
     venue: str
+
+
+class HoldStrategy(Message):
+    """Take no plans for this strategy until it is freed; PlanProgressed with ``held_for`` answers once none is open.
+
+    Money is then taken out without a plan that still counts on it. Repeating it changes nothing.
+    """
+
+    TYPE: ClassVar[str] = "trimtab.strategy.hold"
+
+    strategy_id: str
+    venue: str
+    hold_id: str
+
+
+class FreeStrategy(Message):
+    """End a hold: from now on plans are taken that were made from ``position_version`` or a newer one.
+
+    A hold that is not in force (ended, or another one is) is not ended, but ``position_version`` counts all the same.
+    """
+
+    TYPE: ClassVar[str] = "trimtab.strategy.free"
+
+    strategy_id: str
+    venue: str
+    hold_id: str
+    position_version: int

@@ -1,8 +1,13 @@
 """Strategies: commands to the registry (request and reply) and the registry's events (full state each time)."""
 
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
+from shared.core.auto_invest import AutoInvestState, AutoInvestStatus
+from shared.core.money import ZERO
+from shared.core.rules import ExitAction
+from shared.core.situation import RequestKind
 from shared.core.strategy import StrategyDefinition, StrategyStatus, parse_strategy
 
 
@@ -23,8 +28,9 @@ class ConfirmStrategy(Message):
 
 
 class StopStrategy(Message):
-    """Sell everything into the funding asset and return it to the spot wallet. Repeating it changes nothing.
+    """End the strategy and return what it has to the spot wallet. Repeating it changes nothing.
 
+    ``action``: "sell" (everything into the funding asset first) or "keep" (the coins as they are).
     ``reason`` is a reason code ("stopped_by_user", "take_profit", "stop_loss"); ``inputs`` the figures behind it.
     """
 
@@ -33,6 +39,7 @@ class StopStrategy(Message):
     strategy_id: str
     reason: str
     inputs: dict[str, str] = {}
+    action: ExitAction = ExitAction.SELL
 
 
 class RecordPeak(Message):
@@ -55,6 +62,53 @@ class PeakRecorded(Part):
     contributed: Amount
 
 
+class RequestStage(StrEnum):
+    """How far a request is: its money is on its way in; evaluator and executor are at work on it; plans are being held
+    off; the money is being paid out; plans are being let in again.
+    """
+
+    FUNDING = "funding"
+    OPEN = "open"
+    HOLDING = "holding"
+    PAYING = "paying"
+    FREEING = "freeing"
+
+
+class RequestMade(Part):
+    """One thing a running strategy was asked to do and has not finished; see ``shared.core.situation.Request``.
+
+    ``cause``: "user", "edit", "schedule", "drawdown".
+    """
+
+    request_id: str
+    kind: RequestKind
+    stage: RequestStage
+    cause: str
+    asked_at: Timestamp
+    asset: str = ""
+    amount: Amount | None = None
+    percent: Number | None = None
+    position_version: int = 0
+
+
+class AutoInvestProgress(Part):
+    """How far Auto-Invest has come; see ``shared.core.auto_invest.AutoInvestState``."""
+
+    status: AutoInvestStatus
+    since: Timestamp
+    reason: str = ""
+    cycle: int = 0
+    settled_until: Timestamp | None = None
+    last_made_at: Timestamp | None = None
+    invested: Amount = ZERO
+    carried: Amount = ZERO
+    pending: bool = False
+
+    def state(self) -> AutoInvestState:
+        """The same for the core."""
+        return AutoInvestState(**{name: getattr(self, name) for name in AutoInvestProgress.model_fields})
+
+
 class ProblemFound(Part):
     """One problem of an input; see ``shared.core.errors.Problem``."""
 
@@ -65,11 +119,15 @@ class ProblemFound(Part):
 
 
 class CommandRefused(Message):
-    """The reply to a command that was refused: nothing has changed."""
+    """The reply to a command that was refused: nothing has changed.
+
+    ``conflict``: it was made for a state that is no longer the strategy's; look at it and decide anew.
+    """
 
     TYPE: ClassVar[str] = "trimtab.command.refused"
 
     problems: tuple[ProblemFound, ...]
+    conflict: bool = False
 
 
 class CommandDeferred(Message):
@@ -110,9 +168,13 @@ class StrategyPreviewed(Message):
 class StrategyChanged(Message):
     """A strategy's full state after a change: an event for auditors, the last value for evaluators.
 
-    ``change`` says what happened ("confirmed", "funded", "funding_refused", "activated", "peak_raised",
-    "exit_requested", "sealed", "closed"); ``version`` rises by one with each. ``active_since`` is market time: the
-    initial purchase closed then. ``peak``: see RecordPeak.
+    ``change`` says what happened ("confirmed", "funded", "funding_refused", "activated", "peak_raised", "edited",
+    "paused", "resumed", "rebalance_requested", "money_added", "money_arrived", "money_refused", "withdrawal_requested",
+    "request_done", "cycle_made", "cycle_left_out", "auto_invest_paused", "auto_invest_stopped", "exit_requested",
+    "sealed", "closed", "failed"); ``version`` rises by one with each, ``revision`` with each edit of ``document``.
+    ``changed_by``: "user", "strategy_evaluator", "order_executor", "ledger" or "strategy_registry". ``active_since`` is
+    market time: the initial purchase closed then. ``peak``: see RecordPeak. ``requests``: what is under way, in order:
+    the first is carried out first. ``released``: what was returned at the end, by asset.
     """
 
     TYPE: ClassVar[str] = "trimtab.strategy.changed"
@@ -128,6 +190,11 @@ class StrategyChanged(Message):
     exit_reason: str = ""
     reason: str = ""
     inputs: dict[str, str] = {}
+    revision: int = 1
+    changed_by: str = ""
+    requests: tuple[RequestMade, ...] = ()
+    auto_invest: AutoInvestProgress | None = None
+    released: dict[str, Amount] = {}
 
     def definition(self) -> StrategyDefinition:
         """The definition in ``document``. Raises Refused if it is not valid."""

@@ -16,11 +16,12 @@ EXECUTOR_COMMANDS_ALL = "executor-commands.*"
 TRANSFERS_ALL = "transfers.*"
 LEDGER_ALL = "ledger.*"
 EVALUATIONS_ALL = "evaluations.*"
+NOTIFICATIONS_ALL = "notifications.*"
 DEAD_LETTERS_ALL = "dead-letters.>"
 
 STRATEGY_COMMANDS = "strategy-commands"
-"""Core NATS request and reply, queue group ``strategy_registry``: PreviewStrategy, ConfirmStrategy, StopStrategy,
-RecordPeak."""
+"""Core NATS request and reply, queue group ``strategy_registry``: the commands of ``shared.contracts.strategies`` and
+``shared.contracts.lifecycle``."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""
@@ -85,12 +86,12 @@ def deposits(venue: str) -> str:
 
 
 def transfer_commands(venue: str) -> str:
-    """FundStrategy, ReleaseStrategy."""
+    """FundStrategy, WithdrawFromStrategy, ReleaseStrategy."""
     return f"transfer-commands.{venue}"
 
 
 def executor_commands(venue: str) -> str:
-    """SealStrategy."""
+    """SealStrategy, HoldStrategy, FreeStrategy."""
     return f"executor-commands.{venue}"
 
 
@@ -107,6 +108,11 @@ def ledger(venue: str) -> str:
 def evaluations(strategy_id: str) -> str:
     """DecisionRecorded."""
     return f"evaluations.{strategy_id}"
+
+
+def notifications(strategy_id: str) -> str:
+    """NotificationRaised."""
+    return f"notifications.{strategy_id}"
 
 
 def dead_letters(stream: str, consumer: str) -> str:

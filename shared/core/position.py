@@ -38,7 +38,9 @@ class PlanProgress:
     """The executor's word on one strategy's plans: at most one is open.
 
     ``fills_total`` counts every fill the executor has booked for the strategy. ``sealed``: it takes no more plans.
-    ``last_closed_at`` is market time, ``last_fills`` the number of fills of the last closed plan.
+    ``last_closed_at`` is market time, ``last_fills`` the number of fills of the last closed plan. ``held``: it takes no
+    plans for now, money is being taken out. ``position_required``: it takes only plans made from this position version
+    or a newer one.
     """
 
     strategy_id: str
@@ -49,6 +51,8 @@ class PlanProgress:
     fills_total: int = 0
     sealed: bool = False
     last_fills: int = 0
+    held: bool = False
+    position_required: int = 0
 
 
 def has_purchased(outcome: PlanOutcome | None, fills: int) -> bool:

@@ -34,6 +34,14 @@ class Destination(StrEnum):
     HALFWAY = "halfway"
 
 
+class ExitAction(StrEnum):
+    """What a take-profit or stop-loss does: sell all and return the money, return the coins as they are, or pause."""
+
+    SELL = "sell"
+    KEEP = "keep"
+    PAUSE = "pause"
+
+
 class When(StrEnum):
     """How interval and threshold go together."""
 
@@ -110,6 +118,7 @@ class ExitLevel:
     confirm: int | None = None
     trailing: Decimal | None = None
     from_peak: bool = False
+    action: ExitAction = ExitAction.SELL
 
     @property
     def trails(self) -> bool:

@@ -4,13 +4,15 @@ from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
+from shared.core.auto_invest import AutoInvestState
 from shared.core.market import Instruments, Quotes
 from shared.core.position import PlanProgress, Position
 from shared.core.reasons import Reason
 from shared.core.strategy import StrategyDefinition, StrategyStatus
 
-INITIAL, REBALANCE, EXIT = "initial", "rebalance", "exit"
+INITIAL, REBALANCE, EXIT, INVEST, WITHDRAW = "initial", "rebalance", "exit", "invest", "withdraw"
 """The kinds of plans."""
 
 
@@ -22,11 +24,36 @@ class Peak:
     contributed: Decimal
 
 
+class RequestKind(StrEnum):
+    """What a running strategy was asked to do, each carried out by a plan of its own."""
+
+    REBALANCE = "rebalance"
+    INVEST = "invest"
+    WITHDRAW = "withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing to be done, in the order they were asked for. ``position_version``: the first one that includes it.
+
+    INVEST: ``amount`` of ``asset`` has arrived and is to be spent. WITHDRAW: ``amount`` of ``asset``, or ``percent`` of
+    the strategy's value in ``asset``, is to be made available.
+    """
+
+    request_id: str
+    kind: RequestKind
+    asset: str = ""
+    amount: Decimal | None = None
+    percent: Decimal | None = None
+    position_version: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class StrategyView:
     """A strategy as its registry last described it. ``active_since``: market time of the first purchase's end.
 
-    ``peak``: of a strategy whose take-profit or stop-loss trails, once there was one.
+    ``peak``: of a strategy whose take-profit or stop-loss trails, once there was one. ``request``: the next thing to be
+    done, None for nothing. ``auto_invest``: None without Auto-Invest, or before the strategy was active.
     """
 
     strategy_id: str
@@ -36,6 +63,8 @@ class StrategyView:
     active_since: datetime | None = None
     exit_reason: str = ""
     peak: Peak | None = None
+    request: Request | None = None
+    auto_invest: AutoInvestState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from shared.core.auto_invest import AutoInvest
 from shared.core.errors import Problem, Refused, shown
 from shared.core.money import HUNDRED, ZERO, parse_asset, parse_decimal, plain
 from shared.core.rule_documents import (
@@ -42,17 +43,21 @@ class StrategyStatus(StrEnum):
     FUNDING = "funding"
     BUILDING = "building"
     ACTIVE = "active"
+    PAUSED = "paused"
     EXITING = "exiting"
     CLOSED = "closed"
     REFUSED = "refused"
+    FAILED = "failed"
 
 
 TRANSITIONS: Mapping[StrategyStatus, frozenset[StrategyStatus]] = {
     StrategyStatus.PREVIEWED: frozenset({StrategyStatus.FUNDING}),
     StrategyStatus.FUNDING: frozenset({StrategyStatus.BUILDING, StrategyStatus.REFUSED}),
     StrategyStatus.BUILDING: frozenset({StrategyStatus.ACTIVE, StrategyStatus.EXITING}),
-    StrategyStatus.ACTIVE: frozenset({StrategyStatus.EXITING}),
-    StrategyStatus.EXITING: frozenset({StrategyStatus.CLOSED}),
+    StrategyStatus.ACTIVE: frozenset({StrategyStatus.PAUSED, StrategyStatus.EXITING}),
+    StrategyStatus.PAUSED: frozenset({StrategyStatus.ACTIVE, StrategyStatus.EXITING}),
+    StrategyStatus.EXITING: frozenset({StrategyStatus.CLOSED, StrategyStatus.FAILED}),
+    StrategyStatus.FAILED: frozenset({StrategyStatus.EXITING}),
     StrategyStatus.CLOSED: frozenset(),
     StrategyStatus.REFUSED: frozenset(),
 }
@@ -75,6 +80,7 @@ class StrategyDefinition:
     take_profit: ExitLevel | None = None
     stop_loss: ExitLevel | None = None
     start: StartPrice | None = None
+    auto_invest: AutoInvest | None = None
 
 
 def parse_strategy(document: object, *, max_assets: int = MAX_ASSETS_EVER) -> StrategyDefinition:

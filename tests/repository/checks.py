@@ -18,7 +18,9 @@ def files(*endings: str) -> list[Path]:
     found = []
     for folder, names, file_names in os.walk(ROOT):
         names[:] = [name for name in names if name not in rules.IGNORED_FOLDERS and not name.endswith(".egg-info")]
-        found += [Path(folder) / name for name in file_names if PurePosixPath(name).suffix in endings]
+        # `.git` is a file, not a folder, in a work tree beside the first one.
+        kept = (name for name in file_names if name not in rules.IGNORED_FOLDERS)
+        found += [Path(folder) / name for name in kept if PurePosixPath(name).suffix in endings]
     return sorted(found)
 
 
