@@ -277,7 +277,7 @@ def test_dates_between_when_a_century_of_hours_passed_is_bounded() -> None:
     assert (len(found.newest), found.count) == (100, 876_600)
 
 
-def test_zone_when_read_is_the_package_s_and_of_that_name() -> None:
+def test_zone_when_read_is_of_that_name_and_read_once() -> None:
     assert len(zone_names()) > 400
     assert zone_of(BERLIN) is zone_of(BERLIN)
     assert zone_of(BERLIN).key == BERLIN
