@@ -15,6 +15,7 @@ from shared.core.errors import Refused
 from shared.core.legs import smallest_order
 from shared.core.market import Instrument, Quote
 from shared.core.matching import OrderTerms, PriceBand, Side, filter_failures
+from shared.core.minimums import minimum_amount, smallest_cycle, smallest_threshold
 from shared.core.money import HUNDRED, MONEY_CONTEXT, ZERO, exact, floor_to_step
 from shared.core.planning import (
     OrderDraft,
@@ -22,10 +23,7 @@ from shared.core.planning import (
     buy_orders,
     drift_after,
     is_settled,
-    minimum_amount,
     sell_orders,
-    smallest_cycle,
-    smallest_threshold,
     value_after_fees,
 )
 
