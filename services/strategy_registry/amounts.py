@@ -123,11 +123,15 @@ def refuse_too_small(definition: StrategyDefinition, field: str, value: Decimal,
     raise Refused.one(field, definition.name, allowed, message)
 
 
-def refuse_auto_invest(definition: StrategyDefinition, plan: AutoInvest, market: Market) -> None:
-    """Raises Refused when a cycle could not be invested, RetryLater without a price."""
+def refuse_auto_invest(plan: AutoInvest, market: Market) -> None:
+    """Raises Refused when a cycle could not be traded or is too much, RetryLater without a price.
+
+    One too little to be invested at once is none of it: its money waits for that of later cycles.
+    """
     refuse_untradable({"auto_invest.asset": plan.asset}, market)
-    worth = worth_of(plan.asset, plan.amount, market)
-    _refuse_below_leg("auto_invest.amount", plain(plan.amount), worth, definition, market)
+    if worth_of(plan.asset, plan.amount, market) >= MAX_AMOUNT_USDT:
+        allowed = f"less than {plain(MAX_AMOUNT_USDT)} USDT in value"
+        raise Refused.one("auto_invest.amount", plain(plan.amount), allowed, "is too much")
 
 
 def payment_prices(

@@ -65,7 +65,7 @@ def refuse_infeasible(edit: Edit, holdings: Mapping[str, Any], market: Market) -
         field = "targets" if "targets" in edit.fields else "rebalance"
         amounts.refuse_too_small(edit.after, field, amounts.total_of(holdings, market), market)
     if "auto_invest" in edit.fields and edit.after.auto_invest is not None:
-        amounts.refuse_auto_invest(edit.after, edit.after.auto_invest, market)
+        amounts.refuse_auto_invest(edit.after.auto_invest, market)
 
 
 def edited(record: StrategyRecord, edit: Edit, rebalance: bool, at: datetime, market_time: datetime) -> Advance:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from services.strategy_registry.amounts import refuse_auto_invest, refuse_untradable
+from services.strategy_registry.amounts import refuse_untradable
 from services.strategy_registry.market import Market
 from shared.contracts.strategies import OrderForeseen
 from shared.core import drift, planning
@@ -15,6 +15,7 @@ from shared.core.rules import Destination, leg_widths
 from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition, warnings_of
 
 _SMALLEST = Decimal(1).scaleb(-8)
+_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def checked_preview(
     value = funding_value(definition, market)
     minimum = _refuse_too_small(definition, market, value)
     orders, fees, dropped = _first_orders(definition, market, slippage_bps)
-    warnings = [*warnings_of(definition), *_wallet_warning(definition, wallet), *dropped]
+    small = _cycle_warning(definition, market)
+    warnings = [*warnings_of(definition), *_wallet_warning(definition, wallet), *dropped, *small]
     return CheckedPreview(tuple(warnings), minimum, value, fees, orders)
 
 
@@ -78,8 +80,6 @@ def _refuse_untradable(definition: StrategyDefinition, market: Market) -> None:
     for asset in wanted.values():
         if asset != market.quote:
             market.quote_of(asset)
-    if definition.auto_invest is not None:
-        refuse_auto_invest(definition, definition.auto_invest, market)
 
 
 def _refuse_start_in_cash(definition: StrategyDefinition, market: Market) -> None:
@@ -162,4 +162,27 @@ def _wallet_warning(definition: StrategyDefinition, wallet: Mapping[str, Decimal
     return [
         f"the wallet of {definition.venue} holds {plain(there)} {asset}, less than {plain(definition.amount)} {asset}: "
         "the strategy will be refused unless more is deposited before it is confirmed"
+    ]
+
+
+@exact
+def _cycle_warning(definition: StrategyDefinition, market: Market) -> list[str]:
+    """Says when one cycle of Auto-Invest is too little to buy anything. Raises Refused when it is too much."""
+    auto_invest = definition.auto_invest
+    if auto_invest is None:
+        return []
+    asset, quote = auto_invest.asset, market.quote
+    value = auto_invest.amount * (ONE if asset == quote else market.quote_of(asset).bid)
+    if value >= MAX_AMOUNT_USDT:
+        allowed = f"less than {plain(MAX_AMOUNT_USDT)} USDT in value"
+        raise Refused.one("auto_invest.amount", plain(auto_invest.amount), allowed, "is too much")
+    smallest = planning.smallest_cycle(definition.targets, market.instruments, market.quotes, quote)
+    if asset != quote:
+        smallest = max(smallest, planning.smallest_leg(asset, market.instruments, market.quotes))
+    if value >= smallest:
+        return []
+    least = plain(ceil_to_step(smallest, _CENT))
+    return [
+        f"auto_invest.amount {plain(auto_invest.amount)} {asset} is too little to be invested at once: below {least} "
+        f"{quote} in value its money waits until later cycles have added enough"
     ]
