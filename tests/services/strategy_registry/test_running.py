@@ -221,6 +221,19 @@ def test_pause_when_running_lets_payouts_through_and_nothing_else(world: World) 
         ask(world, ResumeStrategy(strategy_id=strategy_id), f"{strategy_id}.u2")
 
 
+def test_drawdown_when_its_money_is_refused_is_told_as_left_out_at_that_time(world: World) -> None:
+    plan = {"amount": "50", "drawdown": {"loss": "5", "min_interval": "7d"}, "short_balance": "skip"}
+    strategy_id = running(world, auto_invest=plan)
+    at = MARKET_TIME + timedelta(hours=5)
+    due = RunAutoInvest(strategy_id=strategy_id, cycle=1, cause=Cause.DRAWDOWN, due_at=at, market_time=at)
+    ask(world, due, f"{strategy_id}.ai.1")
+    first = transfer_id(strategy_id, "fund", 1)
+    world.publish(subjects.transfers(strategy_id), settled(strategy_id, first, "fund", reason="too little there"))
+    state = until_change(world, strategy_id, "cycle_left_out").auto_invest
+    assert state is not None
+    assert (state.left_out_at, state.last_made_at, state.settled_until, state.carried) == (at, None, None, Decimal(0))
+
+
 def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(world: World) -> None:
     strategy_id = running(world, auto_invest=AUTO_INVEST)
     state = until_change(world, strategy_id, "activated").auto_invest
