@@ -100,10 +100,10 @@ class AutoInvestProgress(Part):
     cycle: int = 0
     settled_until: Timestamp | None = None
     last_made_at: Timestamp | None = None
-    left_out_at: Timestamp | None = None
     invested: Amount = ZERO
     carried: Amount = ZERO
     pending: bool = False
+    left_out_at: Timestamp | None = None
 
     def state(self) -> AutoInvestState:
         """The same for the core."""
