@@ -53,6 +53,10 @@ class Refused(TrimtabError):  # noqa: N818 - the name is the instruction
         return cls([Problem(field=field, value=shown(value), allowed=allowed, message=message)])
 
 
+class Conflict(Refused):
+    """The input was right once, for a state that is not there any more: look at the state and decide anew."""
+
+
 def shown(value: object) -> str:
     """A value as it may appear in a message: bounded, so that hostile input cannot flood a log."""
     text = value if isinstance(value, str) else repr(value)

@@ -11,7 +11,7 @@ from faststream.nats import NatsMessage
 
 from shared.contracts.strategies import CommandDeferred, CommandRefused, ProblemFound
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
-from shared.core.errors import Problem, Refused, RetryLater, Stop, shown
+from shared.core.errors import Conflict, Problem, Refused, RetryLater, Stop, shown
 from shared.messaging.broker import NatsBroker
 from shared.messaging.decoding import Undecodable, decode
 from shared.messaging.ending import EXIT_STOP
@@ -28,8 +28,9 @@ Answer = Callable[[Any, Meta], Awaitable[Message]]
 def serve(broker: NatsBroker, subject: str, queue: str, handlers: Mapping[type[Message], Answer]) -> None:
     """Answer the commands on ``subject``, one instance of ``queue`` each. Call before ``broker.start()``.
 
-    A handler's message is the reply; Refused is answered with CommandRefused, RetryLater with CommandDeferred, any
-    other exception is logged and answered with CommandDeferred. Handlers must be idempotent by ``meta.message_id``.
+    A handler's message is the reply; Refused is answered with CommandRefused (``conflict`` for Conflict), RetryLater
+    with CommandDeferred, any other exception is logged and answered with CommandDeferred. Handlers must be idempotent
+    by ``meta.message_id``.
     """
     if broker.running:
         raise ValueError(f"{subject}: serve must be called before the broker is started")
@@ -90,7 +91,8 @@ class _Serving:
                 problems=tuple(
                     ProblemFound(field=p.field, value=p.value, allowed=p.allowed, message=p.message)
                     for p in refused.problems
-                )
+                ),
+                conflict=isinstance(refused, Conflict),
             )
         except RetryLater as later:
             return CommandDeferred(message=str(later), after_s=later.after_s)
@@ -104,8 +106,9 @@ class _Serving:
 async def request(broker: NatsBroker, subject: str, command: Message, meta: Meta, *, timeout_s: float = 5.0) -> Message:
     """Send a command and wait for the answer.
 
-    Raises Refused with the problems; RetryLater when deferred, not answered in ``timeout_s`` or nobody serves: the
-    outcome is unknown then, send it again with the same ``meta.message_id``.
+    Raises Refused with the problems (Conflict when the command was made for another state); RetryLater when deferred,
+    not answered in ``timeout_s`` or nobody serves: the outcome is unknown then, send it again with the same
+    ``meta.message_id``.
     """
     try:
         reply = await broker.client.request(
@@ -118,7 +121,8 @@ async def request(broker: NatsBroker, subject: str, command: Message, meta: Meta
     except Undecodable as error:
         raise RetryLater(f"{subject}: unreadable answer to {command.TYPE}: {shown(str(error))}") from error
     if isinstance(answer, CommandRefused):
-        raise Refused(Problem(p.field, p.value, p.allowed, p.message) for p in answer.problems)
+        refusal = Conflict if answer.conflict else Refused
+        raise refusal(Problem(p.field, p.value, p.allowed, p.message) for p in answer.problems)
     if isinstance(answer, CommandDeferred):
         raise RetryLater(answer.message, after_s=answer.after_s)
     return answer

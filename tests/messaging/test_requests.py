@@ -7,7 +7,7 @@ import pytest
 
 from shared.contracts.strategies import ConfirmStrategy, StopStrategy, StrategyPreviewed
 from shared.contracts.wire import Message, Meta
-from shared.core.errors import Problem, Refused, RetryLater, Stop
+from shared.core.errors import Conflict, Problem, Refused, RetryLater, Stop
 from shared.messaging.requests import request, serve
 from tests.messaging.support import AT, meta_of, until
 
@@ -56,6 +56,16 @@ async def test_request_when_refused_raises_refused_with_every_problem(fresh_nats
     with pytest.raises(Refused) as refused:
         await request(asker, "commands", COMMAND, meta_of("m"))
     assert refused.value.problems == problems
+    assert not isinstance(refused.value, Conflict)
+
+
+async def test_request_when_made_for_another_state_raises_conflict(fresh_nats, brokers):
+    async def handle(command, meta):
+        raise Conflict.one("revision", 1, "2", "is not the newest")
+
+    asker, _ = await served(fresh_nats, brokers, handle)
+    with pytest.raises(Conflict, match="is not the newest"):
+        await request(asker, "commands", COMMAND, meta_of("m"))
 
 
 async def test_request_when_deferred_raises_retry_later_with_its_pause(fresh_nats, brokers):

@@ -1,6 +1,7 @@
 """The state machine alone: whatever the order and however often the facts come, the end is the same."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.strategy_registry import life
+from services.strategy_registry.records import Advance, ExitStage, Outgoing, StrategyRecord
 from shared.contracts.books import FundStrategy, ReleaseStrategy
 from shared.contracts.plans import SealStrategy
 from shared.contracts.strategies import StopStrategy, StrategyChanged
@@ -22,7 +24,7 @@ from tests.services.strategy_registry.world import document, progressed, settled
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 START = life.confirmed("pv1", document(), Decimal(1200), AT)
 ID = START.record.strategy_id
-Learn = Callable[[life.StrategyRecord], life.StrategyRecord]
+Learn = Callable[[StrategyRecord], StrategyRecord]
 
 STOP = StopStrategy(strategy_id=ID, reason="take_profit", inputs={"profit_pct": "15"})
 FUNDED = settled(ID, transfer_id(ID, "fund", 0), "fund")
@@ -41,7 +43,7 @@ FACTS: dict[str, Learn] = {
 }
 
 
-def lived(names: list[str]) -> tuple[life.StrategyRecord, list[life.Outgoing]]:
+def lived(names: list[str]) -> tuple[StrategyRecord, list[Outgoing]]:
     record, outgoing = START.record, list(START.outgoing)
     for name in names:
         advanced = life.advance(FACTS[name](record))
@@ -90,17 +92,19 @@ def test_steps_when_in_the_usual_order_tell_each_change_once() -> None:
         "funded",
         "activated",
         "exit_requested",
+        "trimtab.notification.raised",
         "trimtab.strategy.seal",
         "sealed",
         "trimtab.strategy.release",
         "closed",
+        "trimtab.notification.raised",
     ]
 
 
 def test_stop_when_asked_twice_keeps_the_first_reason() -> None:
     record, _ = lived(["funded", "initial", "stop"])
     again = life.with_stop(record, StopStrategy(strategy_id=ID, reason="stopped_by_user"))
-    assert life.advance(again) == life.Advance(record)
+    assert life.advance(again) == Advance(record)
     assert (record.exit_reason, record.inputs) == ("take_profit", {"profit_pct": "15"})
 
 
@@ -128,3 +132,17 @@ def test_plan_when_it_ends_counts_only_if_it_did_its_work(
 def test_transfer_when_of_something_else_is_refused() -> None:
     with pytest.raises(Refused, match="is not of this strategy"):
         life.with_transfer(START.record, settled(ID, "trother", "fund"))
+
+
+def test_stop_when_the_release_was_refused_before_that_was_a_failure_tries_it_again() -> None:
+    record, _ = lived(["funded", "initial", "stop", "sold", "sealed"])
+    facts = replace(record.facts, released=False, release_refusal="the books do not allow it")
+    old = replace(record, facts=facts, exit_stage=ExitStage.BLOCKED, change="release_refused")
+    made = life.stepped(old, "user", lambda one: Advance(life.with_stop(one, STOP)))
+    assert made is not None
+    told = [one.message.change for one in made.outgoing if isinstance(one.message, StrategyChanged)]
+    assert told == ["failed", "exit_requested", "sealed"]
+    (release,) = [one.message for one in made.outgoing if isinstance(one.message, ReleaseStrategy)]
+    assert release.transfer_id == transfer_id(ID, "release", 1)
+    late = settled(ID, transfer_id(ID, "release", 0), "release", reason="the books do not allow it")
+    assert life.with_transfer(made.record, late) == made.record
