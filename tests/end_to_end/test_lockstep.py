@@ -4,9 +4,8 @@ import asyncio
 import itertools
 import json
 import os
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +17,14 @@ from deploy.demo.session import Ending
 from deploy.embedded.options import ExchangeOptions
 from tests.end_to_end.demo_process import DemoRun, run_demo
 from tests.end_to_end.generated_market import EXITS, LATE, ROWS, TIGHT, WEEKLY, price_file
+from tests.end_to_end.replays import normalised, plans_of
 from tests.end_to_end.running_stack import running_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 DATA = Path(os.environ.get("TRIMTAB_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 DAILY = DATA / "daily" / "binance_daily_close_2018-2026.csv"
-OF_THE_MACHINE = ("latency_ms", "services", "wall_s")
-
-
 DOCUMENTS = (TIGHT, WEEKLY, EXITS, LATE)
-
-
-def normalised(report: Mapping[str, Any]) -> str:
-    """The report without what the machine decides: ids, latencies, memory, wall-clock times."""
-    content = {name: value for name, value in report.items() if name not in OF_THE_MACHINE}
-    content["lockstep"] = {name: content["lockstep"][name] for name in ("rows", "traded")}
-    names: dict[str, str] = {}
-
-    def name_of(match: re.Match[str]) -> str:
-        return names.setdefault(match[0], f"id-{len(names) + 1}")
-
-    return re.sub(r"\b(st|pl|tt|tr|pv)[0-9a-hjkmnp-tv-z]{26}\b", name_of, json.dumps(content, indent=1))
-
-
-def plans_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Every accepted plan with its orders, by strategy."""
-    return {one["name"]: one["plans"] for one in report["strategies"]}
 
 
 Run = Callable[[int, int], DemoRun]
@@ -85,7 +65,7 @@ def test_run_when_repeated_in_lockstep_gives_the_same_report_to_the_last_byte(ru
     assert by_name["starts late"]["plans"][0]["market_time"].startswith("2024-02-0")
 
 
-@pytest.mark.parametrize("evaluators", [2, 4])
+@pytest.mark.parametrize("evaluators", [2, 4, 8])
 def test_run_when_several_evaluators_share_it_accepts_the_same_plans(run: Run, evaluators: int) -> None:
     one, several = run(1, 1).report, run(evaluators, 1).report
     assert plans_of(several) == plans_of(one)
