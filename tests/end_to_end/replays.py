@@ -60,7 +60,7 @@ SHOWN: Mapping[str, Shown] = {
 
 
 def replay(
-    folder: Path, prices: Path, files: Sequence[Path], *, evaluators: int = 1, timeout_s: float = 240
+    folder: Path, prices: Path, files: Sequence[Path], *, evaluators: int = 1, timeout_s: float = 480
 ) -> DemoRun:
     """`trimtab demo` of strategy files, row by row to the last price. Raises AssertionError when it fails."""
     folder.mkdir(parents=True, exist_ok=True)
