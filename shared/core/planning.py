@@ -32,6 +32,7 @@ from shared.core.legs import (
 from shared.core.market import Instruments, Quotes
 from shared.core.matching import Side
 from shared.core.money import HUNDRED, ONE, ZERO, ceil_to_step, exact, floor_to_step, plain
+from shared.core.one_way import without_untouched
 
 __all__ = [
     "MinimumAmount",
@@ -95,6 +96,7 @@ def sell_orders(planning: PlanningInput) -> Sizing:
     to trade are sold in minimum-sized legs only as far as a purchase of at least the minimum lacks the money.
     Raises Refused when a held asset has no price.
     """
+    planning = without_untouched(planning)
     prices = sizing_prices(planning)
     after = value_after_fees(planning)
     gaps, dropped = gaps_on(planning, prices, after, Side.SELL)
@@ -123,6 +125,7 @@ def buy_orders(planning: PlanningInput) -> Sizing:
     The fee taken in the bought asset is grossed up. Sum of quantity * limit price never exceeds the cash; when it is
     short every leg shrinks by one factor. Raises Refused when a held asset has no price.
     """
+    planning = without_untouched(planning)
     prices = sizing_prices(planning)
     after = value_after_fees(planning)
     gaps, dropped = gaps_on(planning, prices, after, Side.BUY)
@@ -189,8 +192,9 @@ def is_settled(planning: PlanningInput) -> bool:
 
     That is the largest minimum notional at the limit price, and the lots that quantities are rounded by. An
     under-weight may also lack the cash that is left (too little for an order) and what is stuck in holdings too small
-    to sell.
+    to sell. Only what may be traded is judged.
     """
+    planning = without_untouched(planning)
     prices = sizing_prices(planning)
     total = sum(
         (planning.holdings.get(asset, ZERO) * price for asset, price in prices.items()),
