@@ -11,7 +11,6 @@ from decimal import Decimal
 from shared.core.legs import (
     Gap,
     PlanningInput,
-    cost_of_closing,
     gaps_on,
     sizing_prices,
     target_share,
@@ -87,10 +86,11 @@ def _lacking(planning: PlanningInput, prices: Mapping[str, Decimal]) -> Decimal:
     lacking = target_share(planning, planning.quote) * total - planning.holdings.get(planning.quote, ZERO)
     for asset, price in prices.items():
         gap = target_share(planning, asset) * total - planning.holdings.get(asset, ZERO) * price
-        if tradable(planning, asset) is None:
+        instrument = tradable(planning, asset)
+        if instrument is None:
             lacking += min(gap, ZERO)
         elif gap > 0 and planning.ways.get(asset, Side.BUY) is Side.BUY:
-            lacking += gap + cost_of_closing(planning, asset, gap)
+            lacking += gap / price * planning.quotes[asset].ask / (1 - instrument.taker_fee)
     return lacking
 
 
