@@ -76,6 +76,8 @@ def _position(pages: Pages, strategy_id: str, meta: Meta) -> Announcement:
         holdings=pages.holdings(strategy_account(strategy_id)),
         contributed=record.contributed,
         fees_paid=dict(sorted(record.fees.items())),
+        contributed_in=record.contributed_in,
+        withdrawn=record.withdrawn,
     )
     named = _named(meta, f"position.{strategy_id}.{record.version}")
     return Announcement(subjects.positions(strategy_id), message, named)
@@ -97,6 +99,8 @@ def _transfer(transfer: TransferRecord, posted_at: datetime) -> Announcement:
         posted=transfer.state is TransferState.POSTED,
         reason=transfer.reason,
         amounts=transfer.amounts,
+        position_version=transfer.position_version,
+        value_usdt=transfer.worth,
     )
     meta = _meta(request, posted_at, f"transfer.{request.transfer_id}")
     return Announcement(subjects.transfers(request.strategy_id), message, meta)

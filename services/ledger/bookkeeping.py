@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from services.ledger.pages import Changes, Entry, Pages, StrategyRecord, TransferRecord, TransferState, VenueRecord
 from services.ledger.requests import Request, trade_of
-from shared.contracts.books import FundStrategy, ReleaseStrategy
+from services.ledger.withdrawals import payout_of
+from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.core.double_entry import (
     EXACT_SUMS,
@@ -82,8 +83,8 @@ class Bookkeeper:
                 self._post_fill(request, fill)
             case FundStrategy() as command:
                 self._settle_fund(request, command)
-            case ReleaseStrategy():
-                self._settle_release(TransferRecord(request, TransferState.WAITING))
+            case WithdrawFromStrategy() | ReleaseStrategy():
+                self._settle_or_wait(TransferRecord(request, TransferState.WAITING))
         if request.transfer_id:
             self.pages.transfer_digests[request.transfer_id] = digest
 
@@ -140,16 +141,18 @@ class Bookkeeper:
         record.contributed_in = EXACT_SUMS.add(record.contributed_in, command.value_usdt)
         transfer.state = TransferState.POSTED
         transfer.amounts = {command.asset: command.amount}
+        transfer.position_version, transfer.worth = record.version, command.value_usdt
 
     def _require_room(self, strategy_id: str, record: StrategyRecord, value: Decimal) -> None:
         total = EXACT_SUMS.add(record.contributed_in, value)
         if not fits(total):
             raise Refused.one("value_usdt", plain(value), f"{MAX_DIGITS} digits in all", f"too much for {strategy_id}")
 
-    def _settle_release(self, transfer: TransferRecord) -> None:
+    def _settle_or_wait(self, transfer: TransferRecord) -> None:
+        """Settle a withdrawal or a release, or keep it until the fills that it requires are posted."""
         command = transfer.request.body
-        if not isinstance(command, ReleaseStrategy):
-            raise Stop(f"transfer {transfer.request.transfer_id} waits, but is no release")
+        if not isinstance(command, WithdrawFromStrategy | ReleaseStrategy):
+            raise Stop(f"transfer {transfer.request.transfer_id} waits, but takes nothing out")
         record = self.pages.strategies.get(command.strategy_id)
         if record is None or record.fills_posted < command.fills_required:
             self.pages.waiting.setdefault(command.strategy_id, {})[command.transfer_id] = transfer
@@ -158,10 +161,26 @@ class Bookkeeper:
         self.pages.waiting.get(command.strategy_id, {}).pop(command.transfer_id, None)
         try:
             _require_venue(record, transfer.request)
-            self._post_release(transfer, command, record)
+            if isinstance(command, WithdrawFromStrategy):
+                self._post_withdrawal(transfer, command, record)
+            else:
+                self._post_release(transfer, command, record)
         except Refused as refused:
             transfer.state, transfer.reason = TransferState.REFUSED, str(refused)
         self._settled(transfer)
+
+    def _post_withdrawal(self, transfer: TransferRecord, command: WithdrawFromStrategy, record: StrategyRecord) -> None:
+        holdings = self.pages.holdings(strategy_account(command.strategy_id))
+        payout = payout_of(command, holdings, record.contributed)
+        withdrawn = EXACT_SUMS.add(record.withdrawn, payout.worth)
+        if not fits(withdrawn):
+            raise Refused.one("prices", plain(payout.worth), f"{MAX_DIGITS} digits in all", "is worth too much")
+        amounts = {payout.asset: payout.amount}
+        postings = postings_of_release(command.venue, command.strategy_id, amounts)
+        transfer.sequence = self._post_transfer(transfer.request, postings)
+        record.contributed, record.withdrawn = payout.contributed, withdrawn
+        transfer.state, transfer.amounts, transfer.worth = TransferState.POSTED, amounts, payout.worth
+        transfer.position_version = record.version
 
     def _post_release(self, transfer: TransferRecord, command: ReleaseStrategy, record: StrategyRecord) -> None:
         holdings = self.pages.holdings(strategy_account(command.strategy_id))
@@ -169,12 +188,13 @@ class Bookkeeper:
         if postings:
             transfer.sequence = self._post_transfer(transfer.request, postings)
             record.contributed = ZERO
-        transfer.state, transfer.amounts = TransferState.POSTED, holdings
+        transfer.state, transfer.amounts, transfer.position_version = TransferState.POSTED, holdings, record.version
 
     def _settle_waiting(self, strategy_id: str) -> None:
-        """Settle the releases that waited for what was just posted."""
-        for transfer in list(self.pages.waiting.get(strategy_id, {}).values()):
-            self._settle_release(transfer)
+        """Settle the transfers that waited for what was just posted, in the order in which they were asked for."""
+        waiting = self.pages.waiting.get(strategy_id, {}).values()
+        for transfer in sorted(waiting, key=lambda each: (each.request.meta.occurred_at, each.request.transfer_id)):
+            self._settle_or_wait(transfer)
 
     def _settled(self, transfer: TransferRecord) -> None:
         transfer.settled_at = self.posted_at

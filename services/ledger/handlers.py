@@ -5,7 +5,7 @@ from typing import Any
 
 from services.ledger.books import Books
 from services.ledger.requests import Body, Request
-from shared.contracts.books import FundStrategy, ReleaseStrategy
+from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.wire import Message, Meta
 
@@ -13,7 +13,7 @@ Handler = Callable[[Any, Meta], Awaitable[None]]
 
 
 class Handlers:
-    """One handler for all four messages: what differs between them is in ``bookkeeping``."""
+    """One handler for all five messages: what differs between them is in ``bookkeeping``."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -35,4 +35,4 @@ class Handlers:
     @property
     def commands(self) -> Mapping[type[Message], Handler]:
         """Handlers of the transfer commands consumer."""
-        return {FundStrategy: self.post, ReleaseStrategy: self.post}
+        return {FundStrategy: self.post, WithdrawFromStrategy: self.post, ReleaseStrategy: self.post}

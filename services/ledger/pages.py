@@ -15,7 +15,7 @@ from shared.core.money import ZERO
 
 
 class TransferState(StrEnum):
-    """Where a transfer command stands: a release waits for its fills, the rest is settled at once."""
+    """Where a transfer command stands: withdrawals and releases wait for their fills, the rest is settled at once."""
 
     WAITING = "waiting"
     POSTED = "posted"
@@ -24,7 +24,11 @@ class TransferState(StrEnum):
 
 @dataclass(slots=True)
 class TransferRecord:
-    """A transfer command and its end; ``sequence`` is its journal entry, None when it has none."""
+    """A transfer command and its end; ``sequence`` is its journal entry, None when it has none.
+
+    ``position_version``: of the position that includes it, 0 when refused. ``worth``: in the quote currency, None when
+    that is not known.
+    """
 
     request: Request
     state: TransferState
@@ -32,6 +36,8 @@ class TransferRecord:
     amounts: dict[str, Decimal] = field(default_factory=dict)
     sequence: int | None = None
     settled_at: datetime | None = None
+    position_version: int = 0
+    worth: Decimal | None = None
 
 
 @dataclass(slots=True)
@@ -43,6 +49,7 @@ class StrategyRecord:
     fills_posted: int = 0
     contributed: Decimal = ZERO
     contributed_in: Decimal = ZERO
+    withdrawn: Decimal = ZERO
     fees: dict[str, Decimal] = field(default_factory=dict)
 
 

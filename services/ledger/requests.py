@@ -1,4 +1,4 @@
-"""What the ledger is asked to post: four messages, each with an id of its own and a digest of what must not differ.
+"""What the ledger is asked to post: five messages, each with an id of its own and a digest of what must not differ.
 
 A message may come any number of times. The id says whether it is a repeat, the digest whether it is the same: it covers
 everything that decides the movement of money, and nothing that may differ between two reports of one fact (times,
@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from shared.contracts.books import FundStrategy, ReleaseStrategy
+from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.wire import Meta
 from shared.core.double_entry import Trade, fees_account, strategy_account, suspense_account, venue_account
 from shared.core.double_entry import wallet_account as wallet_of
 from shared.core.money import plain
 
-Body = OrderFilled | DepositObserved | FundStrategy | ReleaseStrategy
+Transfer = FundStrategy | WithdrawFromStrategy | ReleaseStrategy
+Body = OrderFilled | DepositObserved | Transfer
 
 
 class Kind(StrEnum):
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     DEPOSIT = "deposit"
     FUND = "fund"
     FILL = "fill"
+    WITHDRAW = "withdraw"
     RELEASE = "release"
 
 
@@ -47,6 +49,8 @@ class Request:
                 return Kind.DEPOSIT
             case FundStrategy():
                 return Kind.FUND
+            case WithdrawFromStrategy():
+                return Kind.WITHDRAW
             case ReleaseStrategy():
                 return Kind.RELEASE
 
@@ -58,7 +62,7 @@ class Request:
     @property
     def transfer_id(self) -> str:
         """The id of a transfer command; "" for facts."""
-        return self.body.transfer_id if isinstance(self.body, FundStrategy | ReleaseStrategy) else ""
+        return self.body.transfer_id if isinstance(self.body, Transfer) else ""
 
     @property
     def transaction_id(self) -> str:
@@ -68,7 +72,7 @@ class Request:
                 return f"fill:{self.body.venue}:{self.body.trade_id}"
             case DepositObserved():
                 return f"deposit:{self.body.venue}:{self.body.deposit_id}"
-            case FundStrategy() | ReleaseStrategy():
+            case FundStrategy() | WithdrawFromStrategy() | ReleaseStrategy():
                 return f"transfer:{self.body.transfer_id}"
 
     @property
@@ -115,5 +119,9 @@ def _deciding_fields(body: Body) -> Sequence[object]:
         case FundStrategy():
             money = (body.asset, body.amount, body.value_usdt)
             return (body.venue, body.transfer_id, body.strategy_id, *money)
+        case WithdrawFromStrategy():
+            wanted = (body.asset, body.amount, body.percent, body.fills_required, body.quote)
+            prices = (part for priced in sorted(body.prices.items()) for part in priced)
+            return (body.venue, body.transfer_id, body.strategy_id, *wanted, *prices)
         case ReleaseStrategy():
             return (body.venue, body.transfer_id, body.strategy_id, body.fills_required)

@@ -12,6 +12,7 @@ from services.order_executor import lease as leases
 from services.order_executor.account_watch import DepositWatch, UserStreamWatch, open_account
 from services.order_executor.adapters.ccxt_venue import CcxtVenue, VenueAccess
 from services.order_executor.adapters.postgres_account import AccountStore
+from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.handlers import Handlers
@@ -21,7 +22,7 @@ from services.order_executor.runner import Limits, PlanRunners, Tools
 from services.order_executor.settings import Settings
 from shared.contracts import subjects
 from shared.contracts.catalogue import EXECUTOR_COMMANDS, EXECUTOR_PLANS
-from shared.contracts.plans import RebalancePlanned, SealStrategy
+from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned, SealStrategy
 from shared.core.errors import RetryLater, Stop
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
@@ -90,9 +91,13 @@ class Executor:
         tools = Tools(self._venue, plans, orders, self._market, lease, relay.wake)
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
-        handlers = Handlers(settings.venue_name, plans, runners, relay.wake)
+        handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake)
         consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan})
-        consume(self._broker, EXECUTOR_COMMANDS, {SealStrategy: handlers.on_seal})
+        consume(
+            self._broker,
+            EXECUTOR_COMMANDS,
+            {SealStrategy: handlers.on_seal, HoldStrategy: handlers.on_hold, FreeStrategy: handlers.on_free},
+        )
         await self._broker.start()
         self._ending.append(self._broker.stop)
         await listen(self._broker, subjects.prices(settings.venue_name), self._market.on_frame).start()

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.runner import PlanRunners
-from shared.contracts.plans import RebalancePlanned, SealStrategy
+from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned, SealStrategy
 from shared.contracts.wire import Meta
 from shared.core.errors import RetryLater
 from shared.messaging.database_postgres import UNAVAILABLE
@@ -17,9 +18,12 @@ log = logging.getLogger(__name__)
 class Handlers:
     """Handlers for one venue account."""
 
-    def __init__(self, venue: str, plans: PlanStore, runners: PlanRunners, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, venue: str, plans: PlanStore, holds: HoldStore, runners: PlanRunners, wake: Callable[[], None]
+    ) -> None:
         self._venue = venue
         self._plans = plans
+        self._holds = holds
         self._runners = runners
         self._wake = wake
 
@@ -41,6 +45,22 @@ class Handlers:
         """Seal the strategy, now or with the end of its open plan. Raises RetryLater."""
         try:
             await self._plans.seal(command.strategy_id, command.venue, meta.message_id)
+        except UNAVAILABLE as error:
+            raise RetryLater(f"the database does not answer: {error!r}") from error
+        self._wake()
+
+    async def on_hold(self, command: HoldStrategy, meta: Meta) -> None:
+        """Hold the strategy: no new plan from now on. Raises RetryLater, Refused."""
+        try:
+            await self._holds.hold(command, meta.message_id)
+        except UNAVAILABLE as error:
+            raise RetryLater(f"the database does not answer: {error!r}") from error
+        self._wake()
+
+    async def on_free(self, command: FreeStrategy, meta: Meta) -> None:
+        """End a hold. Raises RetryLater, Refused."""
+        try:
+            await self._holds.free(command, meta.message_id)
         except UNAVAILABLE as error:
             raise RetryLater(f"the database does not answer: {error!r}") from error
         self._wake()

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from shared.contracts.plans import RebalancePlanned
+from shared.contracts.plans import RebalancePlanned, TradedWays
 from shared.core.matching import Side
 from shared.core.money import ZERO, exact
 from shared.core.orders import UNSETTLED, OrderState, may_become, reported_state, state_after_fill
+from shared.core.situation import INVEST, WITHDRAW
 from shared.venues.port import OrderRequest, VenueOrder
 
 
@@ -121,6 +122,19 @@ def holdings_of(record: PlanRecord) -> dict[str, Decimal]:
 def targets_of(plan: RebalancePlanned) -> dict[str, Decimal]:
     """Target weight in percent by asset, zero targets left out."""
     return {line.asset: line.target_weight_pct for line in plan.lines if line.target_weight_pct > 0}
+
+
+def ways_of(plan: RebalancePlanned, held: Iterable[str]) -> dict[str, Side]:
+    """The one side on which an asset may be traded, where it is not both.
+
+    What is held without a line in a plan for new money or for a withdrawal (a rebate in another asset) stays as it is:
+    without a target it is never bought.
+    """
+    ways = {line.asset: Side(line.ways.upper()) for line in plan.lines if line.ways is not TradedWays.BOTH}
+    ways.pop(plan.quote, None)
+    if plan.kind in {INVEST, WITHDRAW}:
+        ways |= dict.fromkeys({*held} - {plan.quote, *(line.asset for line in plan.lines)}, Side.BUY)
+    return ways
 
 
 def concluded(order: OrderRecord, booked_quantity: Decimal, evidences: Iterable[Evidence]) -> OrderRecord:

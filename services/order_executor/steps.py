@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from services.order_executor.records import CycleSizing, OrderRecord, PlanRecord, holdings_of, targets_of
+from services.order_executor.records import CycleSizing, OrderRecord, PlanRecord, holdings_of, targets_of, ways_of
 from shared.core.errors import Refused
 from shared.core.identity import client_order_id
 from shared.core.legs import smallest_order
@@ -32,7 +32,8 @@ from shared.core.planning import (
     sell_orders,
 )
 from shared.core.position import PlanOutcome
-from shared.core.situation import EXIT
+from shared.core.raising import has_raised, raising_orders
+from shared.core.situation import EXIT, WITHDRAW
 
 MAX_CYCLES = 60
 FIRST_BUY_ROOM_BPS = Decimal(5)
@@ -80,8 +81,8 @@ def next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close:
     try:
         return _next_step(record, market, terms)
     except Refused as refused:
-        # An exit that was never sized has not shown that nothing is left to sell.
-        is_over = not record.orders and record.plan.kind != EXIT
+        # An exit or a withdrawal that was never sized has not shown that nothing is left to sell.
+        is_over = not record.orders and record.plan.kind not in {EXIT, WITHDRAW}
         outcome = PlanOutcome.NOTHING_TRADABLE if is_over else PlanOutcome.PARTIAL
         return Close(outcome, f"refused: {refused}"[:500], None)
 
@@ -96,7 +97,7 @@ def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close
         buys = _buys(planning, sizing.cycle)
         if buys.drafts:
             return _close_expired(record, market, terms) if expired else _send(record, buys, sizing, terms)
-    sells, buys = sell_orders(planning), _buys(planning, sizing.cycle + 1)
+    sells, buys = _sells(record, planning), _buys(planning, sizing.cycle + 1)
     if not sells.drafts and not buys.drafts:
         return _close(record, market, planning, (*sells.dropped, *buys.dropped))
     if expired or sizing.cycle + 1 >= MAX_CYCLES:
@@ -108,13 +109,17 @@ def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close
 def _new_cycle(record: PlanRecord, market: Market, terms: Terms, cycle: int) -> Send | Close:
     planning = _planning(record, market, terms, record.sizing.prices if record.sizing else {})
     sizing = CycleSizing(cycle, record.sizing.prices if record.sizing else plan_prices(record, market))
-    sells = sell_orders(planning)
+    sells = _sells(record, planning)
     if sells.drafts:
         return _send(record, sells, sizing, terms)
     buys = _buys(planning, cycle)
     if buys.drafts:
         return _send(record, buys, sizing, terms)
     return _close(record, market, planning, (*sells.dropped, *buys.dropped))
+
+
+def _sells(record: PlanRecord, planning: PlanningInput) -> Sizing:
+    return raising_orders(planning) if record.plan.kind == WITHDRAW else sell_orders(planning)
 
 
 def _buys(planning: PlanningInput, cycle: int) -> Sizing:
@@ -149,6 +154,7 @@ def _planning(record: PlanRecord, market: Market, terms: Terms, prices: Mapping[
         prices=prices,
         sold=frozenset(fill.asset for fill in record.fills if fill.side is Side.SELL),
         bought=frozenset(fill.asset for fill in record.fills if fill.side is Side.BUY),
+        ways=ways_of(record.plan, holdings),
     )
 
 
@@ -201,7 +207,8 @@ def _close(
     notes = (*notes, *(f"not_tradable:{asset}" for asset in missing))
     untraded = [asset for kind, _, asset in (note.partition(":") for note in notes) if kind == "not_tradable"]
     blocked = any(_may_trade_later(record, planning, asset) for asset in untraded)
-    settled = not blocked and not leftover and is_settled(planning)
+    is_done = has_raised if record.plan.kind == WITHDRAW else is_settled
+    settled = not blocked and not leftover and is_done(planning)
     if record.fills:
         outcome = PlanOutcome.COMPLETED if settled else PlanOutcome.PARTIAL
     elif "expired" in notes:

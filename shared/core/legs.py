@@ -20,7 +20,8 @@ class PlanningInput:
     ``prices`` fixes the sizing price of an asset in place of its bid: a plan is measured at one set of prices while its
     limits follow the market, so it comes to rest however the market moves. ``sold`` / ``bought`` name assets already
     traded by the same plan: they are traded back for their own sake only by more than their ``smallest_order``.
-    ``slippage_bps`` bounds the limit price away from the bid or ask.
+    ``slippage_bps`` bounds the limit price away from the bid or ask. ``ways``: the one side on which an asset may be
+    traded, when not both (see ``shared.core.one_way``).
     """
 
     targets_pct: Mapping[str, Decimal]
@@ -32,6 +33,7 @@ class PlanningInput:
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     sold: frozenset[str] = frozenset()
     bought: frozenset[str] = frozenset()
+    ways: Mapping[str, Side] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def gaps_on(
         held, share = planning.holdings.get(asset, ZERO), target_share(planning, asset)
         quantity = share * after / price - held
         quantity = quantity if side is Side.BUY else -quantity
-        if quantity <= 0:
+        if quantity <= 0 or planning.ways.get(asset, side) is not side:
             continue
         instrument = tradable(planning, asset)
         if instrument is None:

@@ -40,6 +40,7 @@ from shared.core.legs import (
 )
 from shared.core.matching import Side
 from shared.core.money import HUNDRED, ONE, ZERO, ceil_to_step, exact, floor_to_step
+from shared.core.one_way import without_untouched
 
 __all__ = [
     "OrderDraft",
@@ -90,6 +91,7 @@ def sell_orders(planning: PlanningInput) -> Sizing:
     to trade are sold in minimum-sized legs only where a purchase or the cash target lacks more than this takes from
     them. Raises Refused when a held asset has no price.
     """
+    planning = without_untouched(planning)
     prices = sizing_prices(planning)
     after = value_after_fees(planning)
     gaps, dropped = gaps_on(planning, prices, after, Side.SELL)
@@ -110,6 +112,7 @@ def buy_orders(planning: PlanningInput) -> Sizing:
     The fee taken in the bought asset is grossed up. Sum of quantity * limit price never exceeds the cash; when it is
     short every leg worth an order shrinks by one factor. Raises Refused when a held asset has no price.
     """
+    planning = without_untouched(planning)
     prices = sizing_prices(planning)
     after = value_after_fees(planning)
     gaps, dropped = gaps_on(planning, prices, after, Side.BUY)
@@ -187,6 +190,7 @@ def is_settled(planning: PlanningInput) -> bool:
     small to sell. To an under-weight no more money is missing than another asset would have to be sold by
     (``unavoidable_rest``), and what is stuck in holdings too small to sell. The same bounds hold for cash.
     """
+    planning = without_untouched(planning)
     prices = sizing_prices(planning)
     after = value_after_fees(planning)
     missing = [target_share(planning, planning.quote) * after - planning.holdings.get(planning.quote, ZERO)]

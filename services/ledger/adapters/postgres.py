@@ -24,8 +24,8 @@ from services.ledger.adapters.postgres_rows import (
     entry_rows,
     outbox_row,
     posting_rows,
-    release_from,
     transfer_row,
+    waiting_from,
 )
 from services.ledger.announcements import announcements_of
 from services.ledger.bookkeeping import Bookkeeper
@@ -44,10 +44,12 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::numeric[])
 ON CONFLICT (account, asset) DO UPDATE SET amount = EXCLUDED.amount
 """
 _UPSERT_STRATEGIES = """
-INSERT INTO ledger.strategies (strategy_id, venue, version, fills_posted, contributed, contributed_in, fees)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::numeric[], $6::numeric[], $7::jsonb[])
+INSERT INTO ledger.strategies (strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::numeric[], $6::numeric[], $7::numeric[],
+    $8::jsonb[])
 ON CONFLICT (strategy_id) DO UPDATE SET version = EXCLUDED.version, fills_posted = EXCLUDED.fills_posted,
-    contributed = EXCLUDED.contributed, contributed_in = EXCLUDED.contributed_in, fees = EXCLUDED.fees
+    contributed = EXCLUDED.contributed, contributed_in = EXCLUDED.contributed_in, withdrawn = EXCLUDED.withdrawn,
+    fees = EXCLUDED.fees
 """
 _UPSERT_VENUES = """
 INSERT INTO ledger.venues (venue, wallet_version, market_time)
@@ -62,11 +64,11 @@ ON CONFLICT (transfer_id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDE
     sequence = EXCLUDED.sequence, settled_at = EXCLUDED.settled_at
 """
 _TRANSFERS = """
-SELECT transfer_id, strategy_id, digest, state, message_id, correlation_id, received_at, request
+SELECT transfer_id, purpose, strategy_id, digest, state, message_id, correlation_id, received_at, request
 FROM ledger.transfers WHERE transfer_id = ANY($1) OR (state = 'waiting' AND strategy_id = ANY($2))
 """
 _STRATEGIES = """
-SELECT strategy_id, venue, version, fills_posted, contributed, contributed_in, fees
+SELECT strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees
 FROM ledger.strategies WHERE strategy_id = ANY($1)
 """
 
@@ -143,7 +145,7 @@ async def _read_transfers(
     for row in await connection.fetch(_TRANSFERS, list(transfer_ids), list(strategy_ids)):
         pages.transfer_digests[row["transfer_id"]] = row["digest"]
         if row["state"] == "waiting":
-            pages.waiting.setdefault(row["strategy_id"], {})[row["transfer_id"]] = release_from(row)
+            pages.waiting.setdefault(row["strategy_id"], {})[row["transfer_id"]] = waiting_from(row)
 
 
 async def _read_strategies(connection: Connection, pages: Pages, strategy_ids: Collection[str]) -> None:
@@ -154,6 +156,7 @@ async def _read_strategies(connection: Connection, pages: Pages, strategy_ids: C
             fills_posted=row["fills_posted"],
             contributed=amount_of(row["contributed"]),
             contributed_in=amount_of(row["contributed_in"]),
+            withdrawn=amount_of(row["withdrawn"]),
             fees={asset: Decimal(text) for asset, text in json.loads(row["fees"]).items()},
         )
 
@@ -205,6 +208,7 @@ async def _write_strategies(connection: Connection, records: Mapping[str, Strate
         [record.fills_posted for record in values],
         [record.contributed for record in values],
         [record.contributed_in for record in values],
+        [record.withdrawn for record in values],
         [amounts_json(record.fees) for record in values],
     )
 

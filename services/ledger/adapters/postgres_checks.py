@@ -13,7 +13,39 @@ _COUNTS = """
 SELECT (SELECT count(*) FROM ledger.transactions) AS transactions, (SELECT count(*) FROM ledger.postings) AS postings
 """
 
-# Every difference as one line of text; no rows means that the books are right.
+# Every withdrawal with what was asked for (amount or percent), what was held of its asset and the value of all that was
+# held before it, what was paid and the worth of that: from the postings and the prices it came with.
+_WITHDRAWALS = """
+        WITH RECURSIVE withdrawals AS MATERIALIZED (
+            SELECT t.sequence, t.transaction_id, r.asset, r.amount, r.percent, before.held, before.value, before.price,
+                   paid.amount AS paid, paid.amount * before.price AS worth
+            FROM ledger.transactions t
+            CROSS JOIN LATERAL (
+                SELECT t.request ->> 'asset' AS asset, (t.request ->> 'amount')::numeric AS amount,
+                       (t.request ->> 'percent')::numeric AS percent, 'strategy:' || t.strategy_id AS account
+            ) r
+            CROSS JOIN LATERAL (
+                SELECT sum(amount * price) AS value, sum(amount) FILTER (WHERE h.asset = r.asset) AS held,
+                       max(price) FILTER (WHERE h.asset = r.asset) AS price
+                FROM (SELECT p.asset, sum(CASE p.source WHEN r.account THEN -p.amount ELSE p.amount END) AS amount
+                      FROM ledger.transactions u JOIN ledger.postings p USING (sequence)
+                      WHERE u.strategy_id = t.strategy_id AND u.sequence < t.sequence
+                        AND r.account IN (p.source, p.destination)
+                      GROUP BY p.asset HAVING sum(CASE p.source WHEN r.account THEN -p.amount ELSE p.amount END) <> 0) h
+                CROSS JOIN LATERAL (
+                    SELECT CASE h.asset WHEN t.request ->> 'quote' THEN 1
+                           ELSE (t.request -> 'prices' ->> h.asset)::numeric END AS price
+                ) priced
+            ) before
+            CROSS JOIN LATERAL (
+                SELECT sum(p.amount) FILTER (WHERE p.asset = r.asset AND p.source = r.account
+                                             AND p.destination = 'wallet:' || t.venue) AS amount
+                FROM ledger.postings p WHERE p.sequence = t.sequence
+            ) paid
+            WHERE t.kind = 'withdraw'
+        )"""
+
+# Every difference as one line of text; no rows means that the books are right. "{withdrawals}" begins with those.
 _DIFFERENCES = {
     "journal": """
         SELECT format('the journal has gaps: %s..%s are %s entries', min(sequence), max(sequence), count(*))
@@ -49,27 +81,50 @@ _DIFFERENCES = {
         SELECT format('%s: balances sum to %s, not 0', asset, sum(amount)) FROM ledger.balances
         GROUP BY asset HAVING sum(amount) <> 0
     """,
-    "strategies": """
-        WITH computed AS (
+    "strategies": """{withdrawals}, events AS (
+            SELECT t.strategy_id, t.sequence, t.kind, w.value, w.worth,
+                   CASE t.kind WHEN 'fund' THEN (t.request ->> 'value_usdt')::numeric ELSE 0 END AS put_in,
+                   row_number() OVER (PARTITION BY t.strategy_id ORDER BY t.sequence) AS number
+            FROM ledger.transactions t LEFT JOIN withdrawals w USING (sequence)
+            WHERE t.strategy_id <> '' AND t.kind IN ('fund', 'withdraw', 'release')
+        ), contributions AS (
+            SELECT strategy_id, number, put_in AS contributed FROM events WHERE number = 1
+            UNION ALL
+            SELECT e.strategy_id, e.number, CASE e.kind
+                       WHEN 'fund' THEN c.contributed + e.put_in
+                       WHEN 'release' THEN 0
+                       ELSE 0.000000000000000001
+                            * (div(c.contributed * (e.value - e.worth) * 1e18, nullif(e.value, 0))
+                               + (mod(c.contributed * (e.value - e.worth) * 1e18, nullif(e.value, 0)) > 0)::integer)
+                   END
+            FROM contributions c JOIN events e ON e.strategy_id = c.strategy_id AND e.number = c.number + 1
+        ), money AS (
+            SELECT e.strategy_id, sum(e.put_in) AS contributed_in, coalesce(sum(trunc(e.worth, 18)), 0) AS withdrawn,
+                   (array_agg(c.contributed ORDER BY number DESC))[1] AS contributed
+            FROM events e JOIN contributions c USING (strategy_id, number) GROUP BY e.strategy_id
+        ), computed AS (
             SELECT strategy_id, min(venue) AS venue, count(*) AS version,
-                   count(*) FILTER (WHERE kind = 'fill') AS fills_posted,
-                   coalesce(sum(put_in) FILTER (WHERE sequence > released), 0) AS contributed,
-                   coalesce(sum(put_in), 0) AS contributed_in
-            FROM (SELECT strategy_id, venue, sequence, kind,
-                         CASE kind WHEN 'fund' THEN (request ->> 'value_usdt')::numeric END AS put_in,
-                         coalesce(max(sequence) FILTER (WHERE kind = 'release') OVER (PARTITION BY strategy_id), 0)
-                             AS released
-                  FROM ledger.transactions WHERE strategy_id <> '') t
-            GROUP BY strategy_id
+                   count(*) FILTER (WHERE kind = 'fill') AS fills_posted
+            FROM ledger.transactions WHERE strategy_id <> '' GROUP BY strategy_id
         ), figures AS (
-            SELECT strategy_id, format('%s version %s fills %s contributed %s of %s', c.venue, c.version,
-                       c.fills_posted, trim_scale(c.contributed), trim_scale(c.contributed_in)) AS computed,
-                   format('%s version %s fills %s contributed %s of %s', s.venue, s.version,
-                       s.fills_posted, trim_scale(s.contributed), trim_scale(s.contributed_in)) AS told
-            FROM computed c FULL JOIN ledger.strategies s USING (strategy_id)
+            SELECT strategy_id,
+                   format('%s version %s fills %s contributed %s of %s withdrawn %s', c.venue, c.version,
+                          c.fills_posted, trim_scale(m.contributed), trim_scale(m.contributed_in),
+                          trim_scale(m.withdrawn)) AS computed,
+                   format('%s version %s fills %s contributed %s of %s withdrawn %s', s.venue, s.version,
+                          s.fills_posted, trim_scale(s.contributed), trim_scale(s.contributed_in),
+                          trim_scale(s.withdrawn)) AS told
+            FROM computed c LEFT JOIN money m USING (strategy_id) FULL JOIN ledger.strategies s USING (strategy_id)
         )
         SELECT format('strategy %s: the journal gives %s; the table says %s', strategy_id, computed, told)
         FROM figures WHERE computed <> told
+    """,
+    "withdrawals": """{withdrawals}
+        SELECT format('withdrawal %s paid %s %s, not %s', transaction_id, trim_scale(paid), asset,
+                      trim_scale(least(held, wanted)))
+        FROM (SELECT *, coalesce(amount, 0.000000000000000001 * div(value * percent * 1e18, 100 * price)) AS wanted
+              FROM withdrawals) w
+        WHERE paid IS DISTINCT FROM least(held, wanted)
     """,
     "fees": """
         WITH posted AS (
@@ -155,7 +210,7 @@ async def check_books(dsn: str) -> BooksCheck:
             counts = await connection.fetchrow(_COUNTS)
             differences: list[str] = []
             for query in _DIFFERENCES.values():
-                rows = await connection.fetch(f"{query} LIMIT 100")
+                rows = await connection.fetch(f"{query.replace('{withdrawals}', _WITHDRAWALS)} LIMIT 100")
                 differences.extend(row[0] for row in rows)
             totals = await connection.fetch(_TOTALS)
             held = await connection.fetch(_HELD)

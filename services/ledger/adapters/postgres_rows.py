@@ -7,8 +7,8 @@ from typing import Any
 
 from services.ledger.announcements import SOURCE, Announcement
 from services.ledger.pages import Entry, TransferRecord, TransferState
-from services.ledger.requests import Request
-from shared.contracts.books import ReleaseStrategy
+from services.ledger.requests import Kind, Request
+from shared.contracts.books import ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.wire import Meta, headers_of, payload_of
 from shared.core.money import ZERO, plain
 
@@ -92,10 +92,11 @@ def transfer_row(transfer: TransferRecord) -> Row:
     )
 
 
-def release_from(row: Mapping[str, Any]) -> TransferRecord:
-    """The waiting release in a row of ``transfers``."""
+def waiting_from(row: Mapping[str, Any]) -> TransferRecord:
+    """The waiting withdrawal or release in a row of ``transfers``."""
     meta = Meta(row["message_id"], SOURCE, row["received_at"], row["correlation_id"], "")
-    return TransferRecord(Request(ReleaseStrategy.model_validate_json(row["request"]), meta), TransferState.WAITING)
+    command = WithdrawFromStrategy if row["purpose"] == Kind.WITHDRAW else ReleaseStrategy
+    return TransferRecord(Request(command.model_validate_json(row["request"]), meta), TransferState.WAITING)
 
 
 def outbox_row(announcement: Announcement) -> Row:

@@ -30,16 +30,30 @@ class StrategyRow:
     last_closed: PlanClosedSummary | None
     seal_requested: bool
     sealed: bool
+    hold_requested: str
+    held_for: str
+    position_required: int
 
 
 async def lock_strategies(connection: Any, strategy_ids: list[str]) -> dict[str, StrategyRow]:
     """Lock the rows, in the order of their ids, until the transaction ends."""
     rows = await connection.fetch(
-        "SELECT strategy_id, venue, sequence, fills_total, last_closed_plan_id, last_closed, seal_requested, sealed "
-        "FROM executor.strategies WHERE strategy_id = ANY($1::text[]) ORDER BY strategy_id FOR UPDATE",
+        "SELECT strategy_id, venue, sequence, fills_total, last_closed_plan_id, last_closed, seal_requested, sealed, "
+        "hold_requested, held_for, position_required FROM executor.strategies WHERE strategy_id = ANY($1::text[]) "
+        "ORDER BY strategy_id FOR UPDATE",
         strategy_ids,
     )
     return {row["strategy_id"]: _strategy_from(row) for row in rows}
+
+
+async def create_and_lock(connection: Any, strategy_id: str, venue: str) -> StrategyRow:
+    """Lock the row of a strategy, made now when this is the first word of it."""
+    await connection.execute(
+        "INSERT INTO executor.strategies (strategy_id, venue) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        strategy_id,
+        venue,
+    )
+    return (await lock_strategies(connection, [strategy_id]))[strategy_id]
 
 
 def _strategy_from(row: asyncpg.Record) -> StrategyRow:
@@ -56,7 +70,8 @@ async def tell_progress(
     summary = saved.last_closed.model_dump_json() if saved.last_closed is not None else None
     await connection.execute(
         "UPDATE executor.strategies SET sequence = $2, fills_total = $3, last_closed_plan_id = $4, "
-        "last_closed = $5::jsonb, seal_requested = $6, sealed = $7 WHERE strategy_id = $1",
+        "last_closed = $5::jsonb, seal_requested = $6, sealed = $7, hold_requested = $8, held_for = $9, "
+        "position_required = $10 WHERE strategy_id = $1",
         saved.strategy_id,
         saved.sequence,
         saved.fills_total,
@@ -64,6 +79,9 @@ async def tell_progress(
         summary,
         saved.seal_requested,
         saved.sealed,
+        saved.hold_requested,
+        saved.held_for,
+        saved.position_required,
     )
     message = PlanProgressed(
         strategy_id=saved.strategy_id,
@@ -74,6 +92,8 @@ async def tell_progress(
         last_closed=saved.last_closed,
         fills_total=saved.fills_total,
         sealed=saved.sealed,
+        held_for=saved.held_for,
+        position_required=saved.position_required,
     )
     subject = subjects.plan_results(saved.strategy_id)
     correlation_id = open_plan_id or saved.last_closed_plan_id or saved.strategy_id
@@ -90,15 +110,10 @@ class PlanStore:
 
     async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime) -> str:
         """Insert the plan, or say why not: "accepted", "expired" (inserted closed), or the reason it is dropped:
-        "duplicate_open", "duplicate_closed", "sealed", "stale", "busy". Only "accepted" and "expired" publish.
+        "duplicate_open", "duplicate_closed", "sealed", "held", "stale", "busy". Only "accepted" and "expired" publish.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                "INSERT INTO executor.strategies (strategy_id, venue) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                plan.strategy_id,
-                plan.venue,
-            )
-            strategy = (await lock_strategies(connection, [plan.strategy_id]))[plan.strategy_id]
+            strategy = await create_and_lock(connection, plan.strategy_id, plan.venue)
             reason = await self._why_not(connection, plan, strategy)
             if reason is not None:
                 return reason
@@ -137,8 +152,11 @@ class PlanStore:
             return "duplicate_open" if row["mine"] else "duplicate_closed"
         if strategy.seal_requested:
             return "sealed"
+        if strategy.hold_requested:
+            return "held"
         stale = (
-            plan.previous_plan_id != strategy.last_closed_plan_id
+            plan.position_version < strategy.position_required
+            or plan.previous_plan_id != strategy.last_closed_plan_id
             or plan.fills_seen != strategy.fills_total
             or plan.venue != strategy.venue
         )
@@ -182,8 +200,8 @@ class PlanStore:
         )
 
     async def close(self, record: PlanRecord, close: Close, market_time: datetime) -> bool:
-        """Close the plan and publish it, and the seal if one waits. False when it was closed already, or when a fill
-        was booked or an order came back to life since ``record`` was loaded: look again.
+        """Close the plan and publish it, and the hold and the seal if one waits. False when it was closed already, or
+        when a fill was booked or an order came back to life since ``record`` was loaded: look again.
         """
         plan, now = record.plan, datetime.now(UTC)
         async with self._pool.acquire() as connection, connection.transaction():
@@ -206,19 +224,19 @@ class PlanStore:
             summary = summary.model_copy(update={"orders": len(record.orders), "fills": len(record.fills)})
             strategy = replace(strategy, last_closed=summary, last_closed_plan_id=plan.plan_id)
             strategy = await tell_progress(connection, strategy, "closed", None, plan.plan_id)
+            if strategy.held_for != strategy.hold_requested:
+                strategy = replace(strategy, held_for=strategy.hold_requested)
+                strategy = await tell_progress(connection, strategy, "held", None, plan.plan_id)
             if strategy.seal_requested and not strategy.sealed:
                 await tell_progress(connection, replace(strategy, sealed=True), "sealed", None, plan.plan_id)
         return True
 
     async def seal(self, strategy_id: str, venue: str, message_id: str) -> None:
-        """Take no more plans; sealed at once when none is open, else with the end of the open one."""
+        """Take no more plans; sealed at once when none is open, else with the end of the open one. A hold changes
+        nothing about that, and a sealed strategy is held and freed like any other: whoever asked is answered.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                "INSERT INTO executor.strategies (strategy_id, venue) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                strategy_id,
-                venue,
-            )
-            strategy = (await lock_strategies(connection, [strategy_id]))[strategy_id]
+            strategy = await create_and_lock(connection, strategy_id, venue)
             if strategy.seal_requested:
                 return
             is_open = await connection.fetchval(
@@ -245,4 +263,5 @@ def _summary(plan: RebalancePlanned, close: Close, now: datetime, market_time: d
         orders=0,
         fills=0,
         worst_drift_pct=close.worst_drift_pct,
+        answers=plan.answers,
     )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from services.ledger.requests import Body, Request
-from shared.contracts.books import FundStrategy, ReleaseStrategy
+from services.ledger.requests import Body, Request, Transfer
+from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.wire import Meta
 
@@ -75,9 +75,31 @@ class Scene:
             fills_required=fills_required,
         )
 
+    def withdraw(
+        self,
+        fills_required: int = 0,
+        number: int = 5,
+        strategy: str = "s1",
+        asset: str = "USDT",
+        amount: str | None = "100",
+        percent: str | None = None,
+        prices: tuple[tuple[str, str], ...] = (("BTC", "40000"), ("ETH", "2000"), ("SOL", "10"), ("USDT", "1")),
+    ) -> WithdrawFromStrategy:
+        return WithdrawFromStrategy(
+            transfer_id=f"{self.venue}-t{number}",
+            strategy_id=self.strategy(strategy),
+            venue=self.venue,
+            asset=asset,
+            amount=None if amount is None else Decimal(amount),
+            percent=None if percent is None else Decimal(percent),
+            prices={asset: Decimal(price) for asset, price in prices},
+            quote="USDT",
+            fills_required=fills_required,
+        )
+
 
 def meta_of(body: Body) -> Meta:
-    name = body.transfer_id if isinstance(body, FundStrategy | ReleaseStrategy) else ""
+    name = body.transfer_id if isinstance(body, Transfer) else ""
     if isinstance(body, OrderFilled):
         name = f"fill-{body.venue}-{body.trade_id}"
     elif isinstance(body, DepositObserved):

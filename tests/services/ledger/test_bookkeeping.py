@@ -63,6 +63,7 @@ def test_position_when_several_entries_share_a_group_is_told_once_with_every_ver
         holdings={"BTC": D("0.00499"), "USDT": D("409.79")},
         contributed=D(600),
         fees_paid={"BTC": D("0.00001"), "USDT": D("0.21")},
+        contributed_in=D(600),
     )
     (wallet,) = told(keeper, WalletChanged)
     assert wallet == WalletChanged(venue="paper", version=2, balances={"USDT": D(400)})
@@ -223,6 +224,23 @@ any_message = st.one_of(
     ),
     st.builds(
         SCENE.release, st.integers(min_value=0, max_value=3), st.integers(min_value=7, max_value=9), strategy_names
+    ),
+    st.builds(
+        SCENE.withdraw,
+        st.integers(min_value=0, max_value=3),
+        st.integers(min_value=10, max_value=13),
+        strategy_names,
+        st.sampled_from(["USDT", "BTC", "ETH"]),
+        amount_texts,
+    ),
+    st.builds(
+        SCENE.withdraw,
+        st.integers(min_value=0, max_value=3),
+        st.integers(min_value=14, max_value=17),
+        strategy_names,
+        st.sampled_from(["USDT", "BTC", "ETH"]),
+        st.none(),
+        st.decimals("0.01", "100", places=2).map(plain),
     ),
 )
 

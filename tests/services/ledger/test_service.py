@@ -18,9 +18,8 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from services.ledger.adapters.postgres_checks import check_books
-from services.ledger.requests import Body
+from services.ledger.requests import Body, Transfer
 from shared.contracts import subjects
-from shared.contracts.books import FundStrategy, ReleaseStrategy
 from shared.contracts.orders import DepositObserved
 from shared.contracts.wire import MESSAGE_ID_HEADER, headers_of, payload_of
 from tests.servers import EmbeddedNats, EmbeddedPostgres
@@ -79,7 +78,7 @@ async def jetstream_at(url: str) -> AsyncIterator[JetStreamContext]:
 def subject_of(body: Body) -> str:
     if isinstance(body, DepositObserved):
         return subjects.deposits(body.venue)
-    if isinstance(body, FundStrategy | ReleaseStrategy):
+    if isinstance(body, Transfer):
         return subjects.transfer_commands(body.venue)
     return subjects.orders_filled(body.strategy_id)
 
@@ -171,6 +170,8 @@ async def test_ledger_when_it_is_killed_again_and_again_posts_every_fill_once(
         "holdings": {"BTC": "5.9994", "USDT": "300"},
         "contributed": "900",
         "fees_paid": {"BTC": "0.0006"},
+        "contributed_in": "900",
+        "withdrawn": "0",
     }
 
 
@@ -220,15 +221,19 @@ async def test_transfers_when_refused_and_when_waiting_are_answered_once(
             await publish(jetstream, [SCENE.deposit(amount="700")])
             await posted(postgres_dsn, 1)
             await publish(jetstream, [SCENE.fund(), SCENE.fund(2, "100.01", "s2"), SCENE.release(1), SCENE.fund()])
-            await until_sql(postgres_dsn, "count(*) = 3 FROM ledger.transfers")
+            await publish(jetstream, [SCENE.withdraw(1, 7, "s3", "BTC", "0.0005")])
+            await until_sql(postgres_dsn, "count(*) = 4 FROM ledger.transfers")
             await publish(jetstream, [SCENE.fund(3, "100", "s3")])  # nobody queues behind a waiting release
             await posted(postgres_dsn, 3)
             await publish(jetstream, [SCENE.fill(1)])
             await posted(postgres_dsn, 5)
+            await publish(jetstream, [SCENE.fill(2, quantity="0.001", quote_quantity="40", fee="0", strategy="s3")])
+            await publish(jetstream, [SCENE.withdraw(1, 7, "s3", "BTC", "0.0005")], copy=2)
+            await posted(postgres_dsn, 7)
             await relayed(postgres_dsn)
             settled = {
                 strategy: await bodies_of(jetstream, "TRANSFERS", f"transfers.paper-{strategy}")
-                for strategy in ("s1", "s2")
+                for strategy in ("s1", "s2", "s3")
             }
             wallet = await jetstream.get_last_msg("WALLETS", "wallets.paper")
     assert [(each["purpose"], each["posted"], each["amounts"]) for each in settled["s1"]] == [
@@ -238,7 +243,14 @@ async def test_transfers_when_refused_and_when_waiting_are_answered_once(
     assert [(each["posted"], each["reason"]) for each in settled["s2"]] == [
         (False, "wallet holds 100 USDT, needs 100.01")
     ]
-    assert json.loads(wallet.data or b"")["balances"] == {"BTC": "0.00999", "USDT": "200"}
+    assert [
+        (each["purpose"], each["amounts"], each["position_version"], each["value_usdt"]) for each in settled["s3"]
+    ] == [
+        ("fund", {"USDT": "100"}, 1, "100"),
+        ("withdraw", {"BTC": "0.0005"}, 3, "20"),
+    ]
+    assert json.loads(wallet.data or b"")["balances"] == {"BTC": "0.01049", "USDT": "200"}
+    assert (await check_books(postgres_dsn)).differences == ()
 
 
 async def test_ledger_when_told_to_stop_while_it_cannot_post_ends_at_once_and_loses_nothing(

@@ -13,13 +13,14 @@ import pytest
 import pytest_asyncio
 
 from services.order_executor.adapters.postgres_account import AccountStore
+from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.handlers import Handlers
 from services.order_executor.records import Evidence, OrderRecord, PlanRecord, holdings_of
 from services.order_executor.runner import PlanRunners
 from services.order_executor.steps import Close, Send, Terms, next_step
-from shared.contracts.plans import RebalancePlanned, SealStrategy
+from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned, SealStrategy
 from shared.contracts.wire import Meta
 from shared.core.errors import RetryLater
 from shared.core.identity import plan_id
@@ -139,11 +140,17 @@ async def test_commands_when_the_strategy_is_locked_come_again_instead_of_being_
     try:
         plans = PlanStore(pool)
         await plans.accept(record(*CASH).plan, META, NOW)
-        handlers = Handlers("paper", plans, cast(PlanRunners, None), lambda: None)  # no plan gets so far
+        handlers = Handlers("paper", plans, HoldStore(pool), cast(PlanRunners, None), lambda: None)  # no plan gets far
         async with holder.transaction():
             await holder.execute("SELECT FROM executor.strategies FOR UPDATE")
             with pytest.raises(RetryLater):
                 await handlers.on_seal(SealStrategy(strategy_id="s1", venue="paper"), META)
+            with pytest.raises(RetryLater):
+                await handlers.on_hold(HoldStrategy(strategy_id="s1", venue="paper", hold_id="h"), META)
+            with pytest.raises(RetryLater):
+                await handlers.on_free(
+                    FreeStrategy(strategy_id="s1", venue="paper", hold_id="h", position_version=1), META
+                )
             with pytest.raises(RetryLater):
                 await handlers.on_plan(record(*CASH).plan, META)
         await handlers.on_seal(SealStrategy(strategy_id="s1", venue="paper"), META)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from shared.contracts import subjects
-from shared.contracts.plans import RebalancePlanned, SealStrategy
+from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned, SealStrategy, TradedWays
 from tests.services.order_executor.rig import Stack, eventually, plan_for
 
 THREE = {"BTC": "40", "ETH": "30", "SOL": "30"}
@@ -176,6 +176,54 @@ async def test_seal_when_a_plan_is_open_waits_for_its_end(stack: Stack) -> None:
 
     await eventually(other)
     assert len(await stack.rows("SELECT FROM executor.plans")) == 1
+    await check_books(stack)
+
+
+async def test_withdrawal_when_carried_out_sells_only_holds_plans_off_and_lets_newer_ones_in(stack: Stack) -> None:
+    """From the plan that answers the request to the first plan that knows of the payout."""
+    await ready(stack)
+    holdings = {"BTC": "0.05", "ETH": "1", "USDT": "100"}
+    for asset in ("BTC", "ETH"):
+        await stack.exchange.deposit(asset, asset, holdings[asset])
+    plan = await plan_for(stack.exchange, "s1", {"BTC": "30", "ETH": "30", "USDT": "40"}, holdings, kind="withdraw")
+    only_sell = tuple(line.model_copy(update={"ways": TradedWays.SELL}) for line in plan.lines)
+    plan = plan.model_copy(update={"lines": only_sell, "answers": "rq1"})
+    commands = subjects.executor_commands("paper")
+    await stack.send_plan(plan)
+    await eventually(lambda: stack.rows("SELECT FROM executor.plans"))
+    for number in range(2):
+        await stack.publish(commands, HoldStrategy(strategy_id="s1", venue="paper", hold_id="rq1"), f"hold{number}")
+    assert (await stack.closed(plan))["outcome"] == "completed"
+    sold = await stack.rows("SELECT side FROM executor.orders")
+    assert {row["side"] for row in sold} == {"SELL"}
+
+    async def said(change: str) -> list[dict[str, Any]]:
+        return [event for event in await events(stack, "trimtab.plan.progressed") if event["change"] == change]
+
+    (held,) = await eventually(lambda: said("held"))
+    assert (held["held_for"], held["open_plan_id"], held["last_closed"]["answers"]) == ("rq1", None, "rq1")
+    fills = held["fills_total"]
+    assert fills == len(await stack.rows("SELECT FROM executor.fills"))
+    changes = {"previous_plan_id": plan.plan_id, "fills_seen": fills}
+    early, stale, late = [
+        await plan_for(stack.exchange, "s1", THREE, {"USDT": "50"}, position_version=version, **changes)
+        for version in (2, 3, 4)
+    ]
+    await stack.send_plan(early)
+    marker = await plan_for(stack.exchange, "s2", {"USDT": "100"}, {"USDT": "50"})
+    await stack.send_plan(marker)  # handled in order: when it is closed, the one before it has been looked at
+    await stack.closed(marker)
+    free = FreeStrategy(strategy_id="s1", venue="paper", hold_id="rq1", position_version=4)
+    for number in range(2):
+        await stack.publish(commands, free, f"free{number}")
+    (freed,) = await eventually(lambda: said("freed"))
+    assert (freed["held_for"], freed["position_required"]) == ("", 4)
+    await stack.publish(commands, HoldStrategy(strategy_id="s1", venue="paper", hold_id="rq1"), "hold-again")
+    await stack.send_plan(stale)
+    await stack.send_plan(late)
+    await stack.closed(late)
+    known = {row["plan_id"] for row in await stack.rows("SELECT plan_id FROM executor.plans")}
+    assert known == {plan.plan_id, marker.plan_id, late.plan_id}
     await check_books(stack)
 
 

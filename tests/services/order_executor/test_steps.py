@@ -9,7 +9,7 @@ import pytest
 
 from services.order_executor.records import CycleSizing, FillRecord, OrderRecord, PlanRecord, holdings_of
 from services.order_executor.steps import MAX_CYCLES, Close, Market, Send, Terms, next_step, with_stale_named
-from shared.contracts.plans import PlanLine, RebalancePlanned
+from shared.contracts.plans import PlanLine, RebalancePlanned, TradedWays
 from shared.core.market import Instrument, Quote
 from shared.core.matching import Side
 from shared.core.money import ZERO
@@ -320,3 +320,76 @@ def test_order_record_when_sent_carries_exactly_the_intent() -> None:
     order = OrderRecord("id", "p", "s", 1, 0, "BTC", "USDT", "BTCUSDT", Side.SELL, D("0.1"), D("9.5"), NOW)
     request = order.request()
     assert (request.client_order_id, request.quantity, request.limit_price) == ("id", D("0.1"), D("9.5"))
+
+
+def one_way(ways: TradedWays, *lines: PlanLine) -> tuple[PlanLine, ...]:
+    """The lines with their ways; those of the quote currency too, where they mean nothing."""
+    return tuple(each.model_copy(update={"ways": ways}) for each in lines)
+
+
+def carried_out(plan: PlanRecord, now: Market) -> tuple[PlanRecord, Close]:
+    """The plan at its end, every order filled at its limit."""
+    for _ in range(2 * MAX_CYCLES + 1):
+        step = next_step(plan, now, TERMS)
+        if isinstance(step, Close):
+            return plan, step
+        plan = after(plan, step)
+    raise AssertionError("the plan does not end")
+
+
+def test_next_step_when_new_money_is_invested_buys_only_and_is_completed_with_that() -> None:
+    """BTC is at 700 of 1,400: it stays; the 200 go to ETH, which stays below its half all the same."""
+    lines = (line("BTC", "0.7", "1000", "50"), line("ETH", "5", "100", "50"), line("USDT", "200", "1", "0"))
+    plan, done = carried_out(record(*one_way(TradedWays.BUY, *lines), kind="invest"), market())
+    assert {(order.asset, order.side) for order in plan.orders} == {("ETH", Side.BUY)}
+    assert done.outcome is PlanOutcome.COMPLETED
+    assert holdings_of(plan)["BTC"] == D("0.7")
+    assert D(0) <= holdings_of(plan)["USDT"] < 2
+
+
+def test_next_step_when_the_new_money_is_a_coin_sells_that_and_nothing_else() -> None:
+    lines = (line("BTC", "1", "1000", "66.6666"), line("ETH", "5", "100", "33.3334"), line("USDT", "0", "1", "0"))
+    only_buy = one_way(TradedWays.BUY, lines[0], lines[2])
+    plan, done = carried_out(record(*only_buy, lines[1].model_copy(update={"quantity": D(8)}), kind="invest"), market())
+    assert {(order.asset, order.side) for order in plan.orders} == {("ETH", Side.SELL), ("BTC", Side.BUY)}
+    assert done.outcome is PlanOutcome.COMPLETED
+
+
+def test_next_step_when_money_is_taken_out_sells_only_until_it_is_there() -> None:
+    """300 of 1,000 and a margin: 150.3 from each; sold at the limit, 0.5 % below the bid, more has to go."""
+    lines = (line("BTC", "0.5", "1000", "34.97"), line("ETH", "5", "100", "34.97"), line("USDT", "0", "1", "30.06"))
+    plan, done = carried_out(record(*one_way(TradedWays.SELL, *lines), kind="withdraw"), market())
+    assert {order.side for order in plan.orders} == {Side.SELL}
+    assert holdings_of(plan)["USDT"] >= D("300")
+    assert done.outcome is PlanOutcome.COMPLETED
+
+
+def test_next_step_when_the_money_to_be_taken_out_is_there_trades_nothing() -> None:
+    lines = (line("BTC", "0.5", "1000", "40"), line("ETH", "4", "100", "40"), line("USDT", "300", "1", "20"))
+    plan, done = carried_out(record(*one_way(TradedWays.SELL, *lines), kind="withdraw"), market())
+    assert (plan.orders, done.outcome) == ((), PlanOutcome.NOTHING_TRADABLE)
+
+
+def test_next_step_when_a_coin_is_taken_out_buys_that_and_nothing_else() -> None:
+    lines = (line("BTC", "0.5", "1000", "70"), line("ETH", "5", "100", "30"), line("USDT", "0", "1", "0"))
+    plan = record(lines[0], *one_way(TradedWays.SELL, *lines[1:]), kind="withdraw")
+    plan, done = carried_out(plan, market())
+    assert {(order.asset, order.side) for order in plan.orders} == {("ETH", Side.SELL), ("BTC", Side.BUY)}
+    assert done.outcome is PlanOutcome.COMPLETED
+    assert holdings_of(plan)["BTC"] > D("0.69")
+
+
+@pytest.mark.parametrize("kind", ["invest", "withdraw"])
+def test_next_step_when_something_without_a_line_is_held_leaves_it_alone(kind: str) -> None:
+    ways = TradedWays.BUY if kind == "invest" else TradedWays.SELL
+    lines = one_way(ways, line("BTC", "0.5", "1000", "50"), line("USDT", "500", "1", "50"))
+    late = FillRecord("t", "o", "ETH", "USDT", Side.BUY, D(2), D(200), D(0), "USDT", NOW)
+    plan = replace(record(*lines, kind=kind), fills=(late,))
+    plan, _ = carried_out(plan, market())
+    assert "ETH" not in {order.asset for order in plan.orders}
+
+
+def test_next_step_when_a_withdrawal_cannot_be_sized_is_not_done_with() -> None:
+    lines = one_way(TradedWays.SELL, line("BTC", "0.5", "1000", "50"), line("XYZ", "5", "0", "0"))
+    plan, done = carried_out(record(*lines, kind="withdraw"), market())
+    assert (plan.orders, done.outcome) == ((), PlanOutcome.PARTIAL)
