@@ -103,6 +103,7 @@ class AutoInvestProgress(Part):
     invested: Amount = ZERO
     carried: Amount = ZERO
     pending: bool = False
+    left_out_at: Timestamp | None = None
 
     def state(self) -> AutoInvestState:
         """The same for the core."""
@@ -174,7 +175,8 @@ class StrategyChanged(Message):
     "sealed", "closed", "failed"); ``version`` rises by one with each, ``revision`` with each edit of ``document``.
     ``changed_by``: "user", "strategy_evaluator", "order_executor", "ledger" or "strategy_registry". ``active_since`` is
     market time: the initial purchase closed then. ``peak``: see RecordPeak. ``requests``: what is under way, in order:
-    the first is carried out first. ``released``: what was returned at the end, by asset.
+    the first is carried out first. ``released``: what was returned at the end, by asset. ``exit_action``: see
+    StopStrategy.
     """
 
     TYPE: ClassVar[str] = "trimtab.strategy.changed"
@@ -195,6 +197,7 @@ class StrategyChanged(Message):
     requests: tuple[RequestMade, ...] = ()
     auto_invest: AutoInvestProgress | None = None
     released: dict[str, Amount] = {}
+    exit_action: ExitAction = ExitAction.SELL
 
     def definition(self) -> StrategyDefinition:
         """The definition in ``document``. Raises Refused if it is not valid."""
