@@ -6,12 +6,12 @@ market time). The rules, in the order they are looked at:
 1. Nothing is decided while money is on its way: no funds yet, a plan open, fills not yet posted, a payout, sealed.
 2. ``exiting``: everything into the funding asset; what cannot be sold now keeps nothing else waiting. Coins that are to
    be returned as they are need no plan.
-3. No other decision rests on a missing, zero or stale price. ``building``: the first purchase. ``paused``: payouts only.
+3. No other decision rests on a missing, zero or stale price. ``building``: first purchase. ``paused``: payouts only.
 4. ``active``: take-profit and stop-loss on (V - C)/C, inclusive, on N consecutive new quotes; then what was asked for
    (``shared.core.requests``), then a cycle of Auto-Invest that is due (``shared.core.investing``), then the rebalance
    rule (``shared.core.triggers``): threshold (inclusive), interval (a fixed grid from ``active_since``), both, neither.
-5. A rebalance rule that fired still waits for the cooldown, for tradable instruments, for an order above the minimum and
-   for the cost guard. The first purchase waits for its start price.
+5. A rebalance rule that fired still waits for the cooldown, for tradable instruments, for an order above the minimum
+   and for the cost guard. The first purchase waits for its start price.
 """
 
 from dataclasses import replace
@@ -60,9 +60,7 @@ __all__ = [
 
 CONFIRMING_QUOTES = 3
 
-_RUNNING = frozenset(
-    {StrategyStatus.BUILDING, StrategyStatus.ACTIVE, StrategyStatus.PAUSED, StrategyStatus.EXITING}
-)
+_RUNNING = frozenset({StrategyStatus.BUILDING, StrategyStatus.ACTIVE, StrategyStatus.PAUSED, StrategyStatus.EXITING})
 _MAY_BE_ASKED = frozenset({StrategyStatus.ACTIVE, StrategyStatus.PAUSED})
 _FINISHED_EXIT = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
 
@@ -128,12 +126,16 @@ def _settled_position(situation: Situation) -> Position | Hold:
     if position.fills_posted != progress.fills_total:
         counts = {"fills_posted": str(position.fills_posted), "fills_total": str(progress.fills_total)}
         return hold(Reason.FILLS_PENDING, **counts)
-    if progress.held or (strategy.money_leaving and strategy.status in _MAY_BE_ASKED):
-        return hold(Reason.MONEY_LEAVING)
-    if position.version < progress.position_required:
-        return hold(Reason.AWAITING_POSITION)
-    awaited = _awaited_from_registry(situation) or _kept_by_pause(strategy)
+    awaited = _money_moving(situation, position) or _awaited_from_registry(situation) or _kept_by_pause(strategy)
     return position if awaited is None else hold(awaited)
+
+
+def _money_moving(situation: Situation, position: Position) -> Reason | None:
+    """Whether money is just being paid out, or the books do not tell of it yet."""
+    strategy, progress = situation.strategy, situation.progress
+    if progress.held or (strategy.money_leaving and strategy.status in _MAY_BE_ASKED):
+        return Reason.MONEY_LEAVING
+    return Reason.AWAITING_POSITION if position.version < progress.position_required else None
 
 
 def _awaited_from_registry(situation: Situation) -> Reason | None:
@@ -143,9 +145,9 @@ def _awaited_from_registry(situation: Situation) -> Reason | None:
     if strategy.status is StrategyStatus.EXITING:
         kept = strategy.exit_action is ExitAction.KEEP
         return Reason.AWAITING_RELEASE if kept or (closed == EXIT and outcome in _FINISHED_EXIT) else None
-    if request is not None and situation.last_closed_answers == request.request_id:
-        if strategy.status in _MAY_BE_ASKED and is_done(request.kind, outcome, fills):
-            return Reason.AWAITING_REGISTRY
+    answered = request if request is not None and situation.last_closed_answers == request.request_id else None
+    if answered is not None and is_done(answered.kind, outcome, fills):
+        return Reason.AWAITING_REGISTRY
     bought = closed == INITIAL and has_purchased(outcome, fills)
     if strategy.status is StrategyStatus.BUILDING and bought:
         return Reason.AWAITING_ACTIVATION

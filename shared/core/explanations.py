@@ -259,8 +259,8 @@ def _terms(asset: str, inputs: Mapping[str, str]) -> dict[str, str]:
         terms["drift"] = _rounded(drift, digits)
     if "threshold" in inputs:
         terms["threshold"] = inputs["threshold"]
-    for level in ("take_profit", "stop_loss"):
-        terms[f"{level}_end"] = ENDS.get(inputs.get(f"{level}_action", "sell"), ENDS["sell"])
+    for rule in ("take_profit", "stop_loss"):
+        terms[f"{rule}_end"] = ENDS.get(inputs.get(f"{rule}_action", ""), ENDS["sell"])
     return terms
 
 

@@ -9,7 +9,7 @@ the sum of the v_i, and F the asset that has arrived or is to be paid out:
     payout W in F   L: sum of k_i max(0, v_i - L t_i) = W                   e_i = max(0, v_i - L t_i)
                     aim  a_i = v_i - e_i,  a_F = v_F + sum of the other e_i       (before W is paid)
 
-k_i is what is left of i after it has been turned into F: 1 for F itself, less ``COST_MARGIN`` for each trade that takes,
+k_i is what is left of i once it has been turned into F: 1 for F itself, less ``COST_MARGIN`` for each trade that takes,
 less the spread of F where that has to be bought. What is no target goes first, and of it F, then the quote currency,
 then the largest. New money lowers nothing, a payout raises nothing but F. Among all ways to do so what is left has the
 least sum of (a_i - t_i V)^2 / t_i (of a payout: but for the k_i).

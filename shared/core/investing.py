@@ -14,12 +14,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from shared.core.auto_invest import AutoInvest, AutoInvestState, AutoInvestStatus, Cause, Drawdown
+from shared.core.document_fields import interval_text
 from shared.core.drift import has_lost, never_rounded
 from shared.core.exits import Confirming
 from shared.core.money import HUNDRED, exact, plain
 from shared.core.reasons import Reason
 from shared.core.requests import unusable_price_of
-from shared.core.rule_documents import interval_text
 from shared.core.schedule import DatesPassed, dates_between, next_date
 from shared.core.verdicts import CycleDue, Decision, Hold, Look
 

@@ -6,13 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from shared.core.auto_invest import Cause
+from shared.core.document_fields import interval_text
 from shared.core.drift import Valuation, profit_pct, shown_text, weight_pct
 from shared.core.identity import plan_id
 from shared.core.matching import Side
 from shared.core.money import ZERO, plain
 from shared.core.position import Position
 from shared.core.reasons import Reason, code_of
-from shared.core.rule_documents import interval_text
 from shared.core.rules import Destination, ExitAction
 from shared.core.situation import NONE_YET, ExitConfirmations, Market, Peak, Situation
 from shared.core.strategy import StrategyDefinition
