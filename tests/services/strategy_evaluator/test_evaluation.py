@@ -196,7 +196,7 @@ async def test_stop_loss_when_confirmed_is_asked_for_and_repeated_until_heard(wo
     assert (await world.codes())[-1] == "confirming_stop_loss"
     world.tick({"BTC": "0.9"})
     (wanted,) = world.asks()
-    assert wanted.decision.reason == "stop_loss"
+    assert wanted.decision.code == "stop_loss"
     world.tick(down)
     assert world.asks() == []
     world.pass_time(6.1)

@@ -54,7 +54,7 @@ def test_exit_when_fallen_from_a_recorded_peak_is_asked_for_by_an_evaluator_that
     assert world.asks() == []
     world.tick(_all_at("1.149"))
     (wanted,) = world.asks()
-    assert wanted.decision.reason == "take_profit"
+    assert wanted.decision.code == "take_profit"
     assert wanted.decision.figures.as_text()["peak_pct"] == "18"
 
 

@@ -65,6 +65,11 @@ class World:
         self.now_ns += int(seconds * NS)
         self.look()
 
+    def wait(self, seconds: float, market_time_ms: int | None = None) -> None:
+        """Time passes while the market stands still, with a heartbeat of the feed at its end."""
+        self.now_ns += int(seconds * NS)
+        self.tick({}, market_time_ms=market_time_ms)
+
     def plans(self) -> list[PlanToPublish]:
         return _drain(self.evaluation.plans)
 
