@@ -137,3 +137,13 @@ def test_plan_when_published_tells_its_request_and_its_ways() -> None:
     assert (message.kind, message.answers, message.reason) == ("invest", "rq3", "new_money:USDT")
     assert {line.asset: line.ways.value for line in message.lines} == dict.fromkeys((*BALANCED, "USDT"), "buy")
     assert sum(line.target_weight_pct for line in message.lines) == D(100)
+
+
+def test_stop_loss_when_being_confirmed_while_money_arrives_waits_for_the_money_first() -> None:
+    """In lockstep the next row must not come before: what it is decided on would depend on who was faster."""
+    world = _world(strategy("s1", stop_loss="-8"))
+    world.tick(dict.fromkeys(PRICES, "0.9"))
+    assert world.evaluation.progress().unfinished == {}
+    world.tell(strategy("s1", version=5, stop_loss="-8", requests=(asked("rq3", "invest", "funding"),)))
+    world.tick(dict.fromkeys(PRICES, "0.9"))
+    assert world.evaluation.progress().unfinished == {"money_moving": 1}
