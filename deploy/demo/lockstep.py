@@ -1,7 +1,8 @@
 """The market in lockstep: the next row comes when everybody is done with the one before: a run can be repeated exactly.
 
 A row is done when every living evaluator has evaluated it and nothing is under way: no plan or exit that has not ended,
-no fill that is not posted, no first purchase, nothing on its way between the services.
+no fill that is not posted, no first purchase, no cycle of Auto-Invest and no request that could go on without the
+market, nothing on its way between the services.
 """
 
 import asyncio

@@ -29,9 +29,9 @@ from shared.messaging.runtime import App
 log = logging.getLogger(__name__)
 
 _PLAN_PUBLISHERS = 32
-_EXIT_REQUESTERS = 4
+_ASKERS = 4
 _TIMER_INTERVAL_S = 0.1
-_REFUSED_EXIT_AGAIN_S = 30.0
+_REFUSED_AGAIN_S = 30.0
 _LAST_WORDS_S = 3.0
 _PROGRESS_LOOK_S = 0.1
 
@@ -106,8 +106,8 @@ class StrategyEvaluatorApp:
             self.evaluation.run_pending(),
             self._journal.run(self._outbound.publish_decision),
             *(self._publish_plans() for _ in range(_PLAN_PUBLISHERS)),
-            *(self._request_exits() for _ in range(_EXIT_REQUESTERS)),
-            *(self._record_peaks() for _ in range(_EXIT_REQUESTERS)),
+            *(self._ask() for _ in range(_ASKERS)),
+            *(self._record_peaks() for _ in range(_ASKERS)),
         )
 
     async def _take_part(self) -> None:
@@ -163,28 +163,28 @@ class StrategyEvaluatorApp:
                 log.warning("plan %s is not published: %s", to_publish.plan.draft.plan_id, later)
                 self.evaluation.unpublished(to_publish)
 
-    async def _request_exits(self) -> None:
+    async def _ask(self) -> None:
         while True:
-            wanted = await self.evaluation.exits.get()
+            wanted = await self.evaluation.asking.asks.get()
             try:
-                await self._outbound.request_exit(wanted)
+                await self._outbound.ask(wanted)
             except RetryLater as later:
-                log.warning("exit of %s is not requested yet: %s", wanted.strategy_id, later)
-                self.evaluation.exit_failed(wanted, later.after_s)
+                log.warning("%s of %s is not asked for yet: %s", wanted.decision.code, wanted.strategy_id, later)
+                self.evaluation.ask_failed(wanted, later.after_s)
             except Refused as refused:
-                log.warning("exit of %s was refused: %s", wanted.strategy_id, refused)
-                self.evaluation.exit_failed(wanted, _REFUSED_EXIT_AGAIN_S)
+                log.warning("%s of %s was refused: %s", wanted.decision.code, wanted.strategy_id, refused)
+                self.evaluation.ask_failed(wanted, _REFUSED_AGAIN_S)
 
     async def _record_peaks(self) -> None:
         """Tell each peak until the registry has it, even if the price has fallen since."""
         while True:
-            wanted = await self.evaluation.peaks.get()
+            wanted = await self.evaluation.asking.peaks.get()
             try:
                 await self._outbound.record_peak(wanted)
             except RetryLater as later:
                 log.warning("peak of %s is not recorded yet: %s", wanted.strategy_id, later)
                 await asyncio.sleep(later.after_s)
-                self.evaluation.peaks.put_nowait(wanted)
+                self.evaluation.asking.peaks.put_nowait(wanted)
             except Refused as refused:
                 log.warning("peak of %s was refused: %s", wanted.strategy_id, refused)
 

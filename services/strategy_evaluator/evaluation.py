@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import islice
 
+from services.strategy_evaluator.asking import Ask, Asking, ask_for
 from services.strategy_evaluator.journal import Journal, Noted
 from services.strategy_evaluator.membership import Members
 from services.strategy_evaluator.portfolios import Portfolio, Portfolios
@@ -18,12 +19,10 @@ from shared.contracts.frames import decode_frame
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.progress import EvaluatorProgress, VenueSeen
 from shared.core.certificates import Certificate, certificate_after
-from shared.core.decisions import Decision, ExitRequested, Hold, Plan, decide
-from shared.core.identity import derived_id
-from shared.core.money import plain
+from shared.core.decisions import CycleDue, Decision, ExitRequested, Hold, Plan, decide
 from shared.core.position import PlanOutcome
 from shared.core.reasons import Reason
-from shared.core.situation import EXIT, INITIAL, NONE_YET, Market, Peak, Situation, StrategyView
+from shared.core.situation import EXIT, INITIAL, NONE_YET, Market, Situation, StrategyView
 from shared.core.strategy import StrategyStatus
 
 log = logging.getLogger(__name__)
@@ -38,11 +37,11 @@ _CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How long to wait, by the steady clock, before a plan is repeated (``repeat_s``), follows one that fell short
-    (``spacing_s``), or an exit is asked for again (``exit_repeat_s``)."""
+    (``spacing_s``), or an exit or a cycle is asked for again (``ask_repeat_s``)."""
 
     repeat_s: float = 10.0
     spacing_s: float = 1.0
-    exit_repeat_s: float = 6.0
+    ask_repeat_s: float = 6.0
     confirming_quotes: int = 3
 
 
@@ -64,24 +63,6 @@ class PlanToPublish:
     tick_received_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExitToRequest:
-    """An exit to ask the registry for, under a command id that is a function of what is asked."""
-
-    strategy_id: str
-    command_id: str
-    decision: ExitRequested
-
-
-@dataclass(frozen=True, slots=True)
-class PeakToRecord:
-    """A new peak to tell the registry, under a command id that is a function of what is told."""
-
-    strategy_id: str
-    command_id: str
-    peak: Peak
-
-
 @dataclass(slots=True)
 class _Cause:
     """Why a strategy is looked at. ``received_ns``: of the newest quote among the causes; 0 = no quote."""
@@ -92,7 +73,7 @@ class _Cause:
 class Evaluation:
     """Keeps a certificate for every strategy it owns and looks again whenever one is broken.
 
-    ``plans``, ``exits`` and ``peaks`` are what it wants told; ``pending`` holds looks that are waiting for their turn.
+    ``plans`` and ``asking`` are what it wants told; ``pending`` holds looks that are waiting for their turn.
     Waits are measured by the steady clock: a wall clock that is set back must not stretch them.
     ``moved`` is set whenever what it has seen or what is unfinished may have changed.
     """
@@ -100,8 +81,7 @@ class Evaluation:
     def __init__(self, members: Members, journal: Journal, patience: Patience, pace: Pace, clocks: Clocks) -> None:
         self.portfolios = Portfolios()
         self.plans: asyncio.Queue[PlanToPublish] = asyncio.Queue()
-        self.exits: asyncio.Queue[ExitToRequest] = asyncio.Queue()
-        self.peaks: asyncio.Queue[PeakToRecord] = asyncio.Queue()
+        self.asking = Asking(pace.ask_repeat_s)
         self.unfinished = Unfinished()
         self.moved = asyncio.Event()
         self.looks = 0
@@ -114,7 +94,6 @@ class Evaluation:
         self._pending: dict[int, _Cause] = {}
         self._has_pending = asyncio.Event()
         self._rechecks: list[tuple[int, int]] = []
-        self._exit_again_ns: dict[str, int] = {}
         self._enabled = False
 
     # --- prices -------------------------------------------------------------------------------------------------
@@ -215,11 +194,8 @@ class Evaluation:
         return sum(portfolio.owned for portfolio in self.portfolios)
 
     def is_idle(self) -> bool:
-        """Whether nothing waits: no look, no plan, no exit."""
-        return self._enabled and not self._pending and self._has_told_all()
-
-    def _has_told_all(self) -> bool:
-        return self.plans.empty() and self.exits.empty() and self.peaks.empty()
+        """Whether nothing waits: no look, no plan, nothing to ask for."""
+        return self._enabled and not self._pending and self.plans.empty() and self.asking.is_empty
 
     def progress(self) -> EvaluatorProgress:
         """How far it is right now: what it has seen of each venue, and what is unfinished."""
@@ -245,11 +221,12 @@ class Evaluation:
             portfolio.emission.plan_id = ""
             self._recheck(portfolio, self._steady_ns() + int(self._pace.spacing_s * _NS))
 
-    def exit_failed(self, failed: ExitToRequest, after_s: float) -> None:
-        """An exit could not be asked for: after that time, ask again if its level is still reached."""
+    def ask_failed(self, failed: Ask, after_s: float) -> None:
+        """An exit or a cycle could not be asked for: after that time, ask again if it is still wanted."""
         again_ns = self._steady_ns() + int(after_s * _NS)
-        self._exit_again_ns[failed.command_id] = again_ns
-        self._recheck(self.portfolios.of(failed.strategy_id), again_ns)
+        portfolio = self.portfolios.of(failed.strategy_id)
+        self.asking.failed(portfolio.slot, failed, again_ns)
+        self._recheck(portfolio, again_ns)
 
     def let_go(self, portfolio: Portfolio) -> None:
         """Decide nothing about a strategy any more (until an event or a change of members brings it back)."""
@@ -259,6 +236,7 @@ class Evaluation:
         self._pending.pop(portfolio.slot, None)
         self._journal.forget(portfolio.strategy_id)
         self.unfinished.forget(portfolio.slot)
+        self.asking.forget(portfolio.slot)
         self.moved.set()
 
     # --- looks --------------------------------------------------------------------------------------------------
@@ -322,8 +300,8 @@ class Evaluation:
         self._watch.put(portfolio.slot, venue, certificate_after(decision, situation, market))
         if decision.peak is not None and decision.peak != portfolio.peak_told:
             portfolio.peak_told = decision.peak
-            self.peaks.put_nowait(_peak_to_record(portfolio.strategy_id, decision.peak))
-        self.unfinished.decided(portfolio.slot, decision)
+            self.asking.tell_peak(portfolio.strategy_id, decision.peak)
+        self.unfinished.decided(portfolio.slot, decision, situation)
         self._act(portfolio, situation, market, decision, received_ns)
 
     def _act(
@@ -336,25 +314,21 @@ class Evaluation:
             if decision.reason in _KEEPS_FROM_EXIT and strategy.status is StrategyStatus.EXITING:
                 # It may wait for several things at once, the certificate names one: money on its way out looks itself.
                 self._recheck(portfolio, self._steady_ns() + int(self._pace.spacing_s * _NS))
-        elif isinstance(decision, ExitRequested):
-            self._request_exit(portfolio, strategy, decision, noted)
+        elif isinstance(decision, ExitRequested | CycleDue):
+            self._ask(portfolio, strategy, decision, noted)
         else:
             self._publish(portfolio, situation, decision, noted, received_ns)
 
-    def _request_exit(
-        self, portfolio: Portfolio, strategy: StrategyView, decision: ExitRequested, noted: Noted
+    def _ask(
+        self, portfolio: Portfolio, strategy: StrategyView, decision: ExitRequested | CycleDue, noted: Noted
     ) -> None:
         """Ask for it again and again until the strategy's state says that it was heard; the asking is idempotent."""
-        command_id = derived_id("st", strategy.strategy_id, strategy.version, decision.reason.value)
-        now_ns = self._steady_ns()
-        again_ns = self._exit_again_ns.get(command_id)
-        if again_ns is None:
-            self._journal.acted(replace(noted, unique_id=f"{command_id}.decided"))
-        elif now_ns < again_ns:
-            return
-        self._exit_again_ns[command_id] = now_ns + int(self._pace.exit_repeat_s * _NS)
-        self._recheck(portfolio, self._exit_again_ns[command_id])
-        self.exits.put_nowait(ExitToRequest(strategy.strategy_id, command_id, decision))
+        ask = ask_for(strategy, decision)
+        if self.asking.is_new(portfolio.slot, ask.command_id):
+            self._journal.acted(replace(noted, unique_id=f"{ask.command_id}.decided"))
+        again_ns = self.asking.ask(portfolio.slot, ask, self._steady_ns())
+        if again_ns is not None:
+            self._recheck(portfolio, again_ns)
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
         now_ns, emission = self._steady_ns(), portfolio.emission
@@ -374,7 +348,8 @@ class Evaluation:
         if emitted == plan.draft.plan_id:
             return int(self._pace.repeat_s * _NS)
         outcome = situation.progress.last_outcome
-        waits_for_no_cooldown = plan.draft.kind in {INITIAL, EXIT} or not situation.strategy.definition.rule.cooldown
+        asked_for = plan.draft.kind in {INITIAL, EXIT} or bool(plan.draft.answers)
+        waits_for_no_cooldown = asked_for or not situation.strategy.definition.rule.cooldown
         at_once_again = waits_for_no_cooldown and outcome in _FELL_SHORT
         if at_once_again or outcome in _CAME_TO_NOTHING:
             return int(self._pace.spacing_s * _NS)
@@ -388,8 +363,3 @@ class Evaluation:
         if found is None:
             found = self._venues[name] = VenuePrices(name, self._patience)
         return found
-
-
-def _peak_to_record(strategy_id: str, peak: Peak) -> PeakToRecord:
-    command_id = derived_id("pk", strategy_id, plain(peak.profit_pct), plain(peak.contributed))
-    return PeakToRecord(strategy_id, command_id, peak)

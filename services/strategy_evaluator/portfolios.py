@@ -10,12 +10,13 @@ import numpy as np
 from services.strategy_evaluator.membership import Hashes, hash_of
 from shared.contracts.books import PositionChanged
 from shared.contracts.plans import PlanProgressed
-from shared.contracts.strategies import StrategyChanged
+from shared.contracts.strategies import RequestMade, RequestStage, StrategyChanged
 from shared.core.position import PlanProgress, Position
-from shared.core.situation import NONE_YET, ExitConfirmations, Peak, Situation, StrategyView
+from shared.core.situation import NONE_YET, ExitConfirmations, Peak, Request, Situation, StrategyView
 from shared.core.strategy import StrategyStatus
 
 _ENDED = frozenset({StrategyStatus.CLOSED, StrategyStatus.REFUSED})
+_LEAVING = frozenset({RequestStage.HOLDING, RequestStage.PAYING, RequestStage.FREEING})
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Portfolio:
     __slots__ = (
         "confirmations",
         "emission",
+        "last_answers",
         "last_kind",
         "last_reason",
         "owned",
@@ -52,6 +54,7 @@ class Portfolio:
         self.progress = PlanProgress(strategy_id)
         self.last_kind = ""
         self.last_reason = ""
+        self.last_answers = ""
         self.sequence = -1
         self.owned = False
         self.confirmations: ExitConfirmations = NONE_YET
@@ -67,7 +70,7 @@ class Portfolio:
         """What a decision is made from; None while the strategy itself is not known."""
         if self.view is None:
             return None
-        return Situation(self.view, self.position, self.progress, self.last_kind, self.last_reason)
+        return Situation(self.view, self.position, self.progress, self.last_kind, self.last_reason, self.last_answers)
 
     def take_strategy(self, changed: StrategyChanged) -> bool:
         """Adopt a strategy's state; whether it was news. Raises Refused for a definition that cannot be read."""
@@ -81,6 +84,12 @@ class Portfolio:
             active_since=changed.active_since,
             exit_reason=changed.exit_reason,
             peak=None if changed.peak is None else Peak(changed.peak.profit_pct, changed.peak.contributed),
+            request=_first_open(changed.requests),
+            auto_invest=None if changed.auto_invest is None else changed.auto_invest.state(),
+            exit_action=changed.exit_action,
+            requests_open=len(changed.requests),
+            money_arriving=any(one.stage is RequestStage.FUNDING for one in changed.requests),
+            money_leaving=any(one.stage in _LEAVING for one in changed.requests),
         )
         self.confirmations = NONE_YET
         return True
@@ -110,10 +119,21 @@ class Portfolio:
             fills_total=progressed.fills_total,
             sealed=progressed.sealed,
             last_fills=0 if last is None else last.fills,
+            held=bool(progressed.held_for),
+            position_required=progressed.position_required,
         )
         self.last_kind = "" if last is None else last.kind
         self.last_reason = "" if last is None else last.reason
+        self.last_answers = "" if last is None else last.answers
         return True
+
+
+def _first_open(requests: tuple[RequestMade, ...]) -> Request | None:
+    """The first request, if a plan may be made for it: only the first one is worked on."""
+    if not requests or requests[0].stage is not RequestStage.OPEN:
+        return None
+    first = requests[0]
+    return Request(first.request_id, first.kind, first.asset, first.amount, first.percent, first.position_version)
 
 
 class Portfolios:

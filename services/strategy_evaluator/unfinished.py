@@ -4,21 +4,26 @@ from collections import Counter
 
 from shared.core.decisions import Decision, Hold
 from shared.core.reasons import ON_THE_WAY, Reason
+from shared.core.situation import Situation
 
 _UNDER_WAY = ON_THE_WAY | {Reason.STALE_PRICE}
 """Holds that end by themselves: another service's word is awaited, or the feed's next quote."""
-_NO_MARKET, _LOOKS, _PEAK = "no_market", "looks", "peak"
+_NO_MARKET, _LOOKS, _PEAK, _MONEY = "no_market", "looks", "peak", "money_moving"
 
 
 class Unfinished:
-    """By slot, the kind of what is under way. ``acted`` counts looks that ended in a plan or an exit."""
+    """By slot, the kind of what is under way. ``acted`` counts looks that ended in a plan, an exit or a cycle."""
 
     def __init__(self) -> None:
         self.acted = 0
         self._kinds: dict[int, str] = {}
 
-    def decided(self, slot: int, decision: Decision) -> None:
-        """A look has ended: acting begins something, a hold ends it unless somebody's word is awaited."""
+    def decided(self, slot: int, decision: Decision, situation: Situation) -> None:
+        """A look has ended: acting begins something, a hold ends it unless somebody's word is awaited.
+
+        A request that only the market can let go on (a cooldown, a price) or a person (a pause) is not under way.
+        """
+        strategy = situation.strategy
         if not isinstance(decision, Hold):
             self.acted += 1
             self._kinds[slot] = decision.code
@@ -26,6 +31,8 @@ class Unfinished:
             self._kinds[slot] = decision.code
         elif decision.peak is not None:
             self._kinds[slot] = _PEAK  # until the registry has recorded it
+        elif strategy.money_arriving or strategy.money_leaving:
+            self._kinds[slot] = _MONEY
         else:
             self._kinds.pop(slot, None)
 

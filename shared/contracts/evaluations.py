@@ -9,7 +9,8 @@ class DecisionRecorded(Message):
     """One decision of an evaluator, or ``count`` equal ones in a row from ``first_at`` to ``last_at`` (market time).
 
     ``code`` is one of ``shared.core.reasons.Reason`` with an optional ":<asset>"; ``acted`` tells whether it led to a
-    plan or an exit. ``inputs`` are the figures of the newest one: weights, prices, bounds, as text.
+    plan, an exit, a pause or a cycle of Auto-Invest. ``inputs`` are the figures of the newest one: weights, prices,
+    bounds, as text.
     """
 
     TYPE: ClassVar[str] = "trimtab.decision.recorded"

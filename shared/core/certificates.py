@@ -9,6 +9,7 @@ moves the odds w / (1 - w) = v / R by a factor of at most e^(2h). From that, wit
     high side   w reaches t + d   <=>   odds reach (t + d) / (1 - t - d)   not before   2h = ln[ (t+d) R / (v (1-t-d)) ]
     low side    w reaches t - d   <=>   odds reach (t - d) / (1 - t + d)   not before   2h = ln[ v (1-t+d) / (R (t-d)) ]
     value       A e^h + K reaches level L (A at risk, K in the quote currency)          h  = ln[ (L - K) / A ]
+    drawdown    the same, with the level at which Auto-Invest adds money, once its min_interval has passed
     start       the bid of one asset reaches its start price p                     h  = | ln[ p / bid ] |
     order       a sale (1-t) v e^h - t R e^-h reaches the minimum m (a purchase: mirrored)   a quadratic in e^h
 
@@ -46,7 +47,9 @@ Floats = npt.NDArray[np.float64]
 
 _WAITING_FOR_PRICE = frozenset({Reason.MISSING_PRICE, Reason.STALE_PRICE})
 _WAITING_FOR_INSTRUMENT = frozenset({Reason.NOT_TRADABLE, Reason.BELOW_MINIMUM, Reason.COST_GUARD})
-_AT_EVERY_QUOTE = frozenset({Reason.CONFIRMING_TAKE_PROFIT, Reason.CONFIRMING_STOP_LOSS, Reason.COST_GUARD})
+_AT_EVERY_QUOTE = frozenset(
+    {Reason.CONFIRMING_TAKE_PROFIT, Reason.CONFIRMING_STOP_LOSS, Reason.CONFIRMING_DRAWDOWN, Reason.COST_GUARD}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def certificate_after(decision: Decision, situation: Situation, market: Market) 
     if hold is not None and hold.reason is Reason.AWAITING_START_PRICE:
         start = situation.strategy.definition.start
         band = _with_margin(start_band(start, priced[0][1])) if start is not None and priced else UNBOUNDED
-    elif hold is not None and hold.reason in _WAITING_FOR_PRICE:
+    elif hold is not None and hold.reason in _WAITING_FOR_PRICE and hold.figures.valuation is None:
         band = UNBOUNDED if hold.confirmations == NONE_YET else 0.0  # any new quote breaks the count
     else:
         band = 0.0 if hold is None else _band_of(hold, situation, market)
@@ -118,6 +121,8 @@ def _band_of(hold: Hold, situation: Situation, market: Market) -> float:
         band = value_band(valuation, definition, hold.figures.contributed, market.quote, situation.strategy.peak)
     if hold.watched is not None:
         band = min(band, drift_band(valuation, hold.watched))
+    if hold.floor is not None:
+        band = min(band, fall_band(valuation, hold.floor, market.quote))
     if hold.reason is Reason.BELOW_MINIMUM:
         margin = latch_margin(situation)
         if elsewhere:
@@ -201,6 +206,14 @@ def value_band(
         level = float(down - cash)
         band = min(band, _positive_log(at_risk / level) if level > 0.0 else UNBOUNDED)
     return band
+
+
+def fall_band(valuation: Valuation, floor: Decimal, quote: str) -> float:
+    """h within which the value does not fall to ``floor``; 0 when it has. No margin."""
+    cash = sum((line.value for line in valuation.lines if line.asset == quote), Decimal(0))
+    at_risk = math.fsum(float(line.value) for line in valuation.lines if line.asset != quote)
+    level = float(floor - cash)
+    return _positive_log(at_risk / level) if at_risk > 0.0 and level > 0.0 else UNBOUNDED
 
 
 def _positive_log(ratio: float) -> float:

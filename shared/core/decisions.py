@@ -3,13 +3,15 @@
 Level-triggered: it compares what is (position, the executor's word on plans) with what should be (the strategy, prices,
 market time). The rules, in the order they are looked at:
 
-1. Nothing is decided while money is on its way: no funds yet, a plan open, fills not yet posted, sealed.
-2. ``exiting``: everything into the funding asset; what cannot be sold now keeps nothing else waiting.
-3. No other decision rests on a missing, zero or stale price. ``building``: the first purchase.
-4. ``active``: take-profit and stop-loss on (V - C)/C, inclusive, on N consecutive new quotes; then the rebalance rule
-   (``shared.core.triggers``): threshold (inclusive), interval (a fixed grid from ``active_since``), both, or neither.
-5. A rule that fired still waits for the cooldown, for tradable instruments, for an order above the minimum and for the
-   cost guard. The first purchase waits for its start price.
+1. Nothing is decided while money is on its way: no funds yet, a plan open, fills not yet posted, a payout, sealed.
+2. ``exiting``: everything into the funding asset; what cannot be sold now keeps nothing else waiting. Coins that are to
+   be returned as they are need no plan.
+3. No other decision rests on a missing, zero or stale price. ``building``: first purchase. ``paused``: payouts only.
+4. ``active``: take-profit and stop-loss on (V - C)/C, inclusive, on N consecutive new quotes; then what was asked for
+   (``shared.core.requests``), then a cycle of Auto-Invest that is due (``shared.core.investing``), then the rebalance
+   rule (``shared.core.triggers``): threshold (inclusive), interval (a fixed grid from ``active_since``), both, neither.
+5. A rebalance rule that fired still waits for the cooldown, for tradable instruments, for an order above the minimum
+   and for the cost guard. The first purchase waits for its start price.
 """
 
 from dataclasses import replace
@@ -22,25 +24,31 @@ from shared.core.drift import (
     without_price,
 )
 from shared.core.exits import Confirming, decide_exit_by_value, with_peak
+from shared.core.investing import decide_cycle, investing_of, with_investing
 from shared.core.market import Quote
 from shared.core.money import HUNDRED, ZERO, plain
 from shared.core.position import PlanOutcome, Position, has_purchased
 from shared.core.reasons import Reason, code_of
+from shared.core.requests import decide_request
+from shared.core.rules import ExitAction
 from shared.core.situation import (
     EXIT,
     INITIAL,
     NONE_YET,
     ExitConfirmations,
     Market,
+    RequestKind,
     Situation,
     StrategyView,
+    is_done,
 )
 from shared.core.strategy import StrategyStatus
 from shared.core.triggers import decide_initial_purchase, decide_rebalance
-from shared.core.verdicts import Decision, ExitRequested, Figures, Hold, Look, Plan, PlanDraft
+from shared.core.verdicts import CycleDue, Decision, ExitRequested, Figures, Hold, Look, Plan, PlanDraft
 
 __all__ = [
     "CONFIRMING_QUOTES",
+    "CycleDue",
     "Decision",
     "ExitRequested",
     "Figures",
@@ -52,7 +60,8 @@ __all__ = [
 
 CONFIRMING_QUOTES = 3
 
-_RUNNING = frozenset({StrategyStatus.BUILDING, StrategyStatus.ACTIVE, StrategyStatus.EXITING})
+_RUNNING = frozenset({StrategyStatus.BUILDING, StrategyStatus.ACTIVE, StrategyStatus.PAUSED, StrategyStatus.EXITING})
+_MAY_BE_ASKED = frozenset({StrategyStatus.ACTIVE, StrategyStatus.PAUSED})
 _FINISHED_EXIT = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
 
 
@@ -84,8 +93,17 @@ def decide(
     look = Look(situation, position, market, valuation)
     if strategy.status is StrategyStatus.BUILDING:
         return _decide_initial(look)
+    if strategy.status is StrategyStatus.PAUSED:
+        return decide_request(look) or look.hold(Reason.PAUSED)
     confirming = Confirming(confirmed, by_new_quote, confirming_quotes)
-    return with_peak(decide_exit_by_value(look, confirming) or decide_rebalance(look), look, confirming)
+    investing = investing_of(look, confirming)
+    decision = (
+        decide_exit_by_value(look, confirming)
+        or decide_request(look)
+        or decide_cycle(look, investing)
+        or decide_rebalance(look)
+    )
+    return with_peak(with_investing(decision, investing), look, confirming)
 
 
 def _settled_position(situation: Situation) -> Position | Hold:
@@ -108,21 +126,43 @@ def _settled_position(situation: Situation) -> Position | Hold:
     if position.fills_posted != progress.fills_total:
         counts = {"fills_posted": str(position.fills_posted), "fills_total": str(progress.fills_total)}
         return hold(Reason.FILLS_PENDING, **counts)
-    awaited = _awaited_from_registry(situation)
+    awaited = _money_moving(situation, position) or _awaited_from_registry(situation) or _kept_by_pause(strategy)
     return position if awaited is None else hold(awaited)
+
+
+def _money_moving(situation: Situation, position: Position) -> Reason | None:
+    """Whether money is just being paid out, or the books do not tell of it yet."""
+    strategy, progress = situation.strategy, situation.progress
+    if progress.held or (strategy.money_leaving and strategy.status in _MAY_BE_ASKED):
+        return Reason.MONEY_LEAVING
+    return Reason.AWAITING_POSITION if position.version < progress.position_required else None
 
 
 def _awaited_from_registry(situation: Situation) -> Reason | None:
     """What the registry must still say before this strategy may be decided about."""
     strategy, closed, outcome = situation.strategy, situation.last_closed_kind, situation.progress.last_outcome
-    if strategy.status is StrategyStatus.EXITING and closed == EXIT and outcome in _FINISHED_EXIT:
-        return Reason.AWAITING_RELEASE
-    bought = closed == INITIAL and has_purchased(outcome, situation.progress.last_fills)
+    fills, request = situation.progress.last_fills, strategy.request
+    if strategy.status is StrategyStatus.EXITING:
+        kept = strategy.exit_action is ExitAction.KEEP
+        return Reason.AWAITING_RELEASE if kept or (closed == EXIT and outcome in _FINISHED_EXIT) else None
+    answered = request if request is not None and situation.last_closed_answers == request.request_id else None
+    if answered is not None and is_done(answered.kind, outcome, fills):
+        return Reason.AWAITING_REGISTRY
+    bought = closed == INITIAL and has_purchased(outcome, fills)
     if strategy.status is StrategyStatus.BUILDING and bought:
         return Reason.AWAITING_ACTIVATION
     if strategy.status is StrategyStatus.ACTIVE and strategy.active_since is None:
         return Reason.AWAITING_ACTIVATION
     return None
+
+
+def _kept_by_pause(strategy: StrategyView) -> Reason | None:
+    """Why a paused strategy is left alone: only a payout is carried out. Money on its way in is still waited for."""
+    if strategy.status is not StrategyStatus.PAUSED:
+        return None
+    if strategy.request is not None and strategy.request.kind is RequestKind.WITHDRAW:
+        return None
+    return Reason.MONEY_ARRIVING if strategy.money_arriving else Reason.PAUSED
 
 
 def _unusable_price(strategy: StrategyView, position: Position, market: Market, assets: tuple[str, ...]) -> Hold | None:

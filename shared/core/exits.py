@@ -64,7 +64,7 @@ def decide_exit_by_value(look: Look, confirming: Confirming) -> Decision | None:
         further["peak_pct"] = plain(_peak_pct(look) or ZERO)
     figures = look.figures(further)
     if count >= required:
-        return ExitRequested(reason.value, figures, reason, state)
+        return ExitRequested(reason.value, figures, reason, state, action=level.action)
     return Hold(waiting.value, figures, waiting, confirmations=state)
 
 

@@ -39,17 +39,43 @@ SENTENCES: Mapping[Reason, Sentence] = {
     ),
     Reason.TAKE_PROFIT: Sentence(
         "The profit was {profit_pct} % of the {contributed} put in; the take-profit at {take_profit} % had been "
-        "confirmed, so everything was to be sold.",
-        "The take-profit had been confirmed, so everything was to be sold.",
+        "confirmed, so {take_profit_end}.",
+        "The take-profit had been confirmed.",
     ),
     Reason.STOP_LOSS: Sentence(
         "The profit was {profit_pct} % of the {contributed} put in; the stop-loss at {stop_loss} % had been confirmed, "
-        "so everything was to be sold.",
-        "The stop-loss had been confirmed, so everything was to be sold.",
+        "so {stop_loss_end}.",
+        "The stop-loss had been confirmed.",
     ),
     Reason.STOPPED_BY_USER: Sentence(
         "It had been asked to stop, so everything, worth {value}, was to be sold.",
         "It had been asked to stop, so everything was to be sold.",
+    ),
+    Reason.REBALANCE_NOW: Sentence(
+        "A rebalance had been asked for, so it was planned, whatever the rule; furthest off was {asset}, by {drift} "
+        "points.",
+        "A rebalance had been asked for, so it was planned, whatever the rule.",
+    ),
+    Reason.NEW_MONEY: Sentence(
+        "{amount} {asset} had been put in, worth {worth}, so purchases of what was most under-weight were planned.",
+        "Money had been put in, so purchases of what was most under-weight were planned.",
+    ),
+    Reason.WITHDRAWAL: Sentence(
+        "{wanted} was to be paid out in {asset}, worth {worth}, so as much was made available with the least trading.",
+        "Money was to be paid out, so it was made available with the least trading.",
+    ),
+    Reason.AUTO_INVEST_DUE: Sentence(
+        "Cycle {cycle} of Auto-Invest was due since {due_at}, so {amount} {asset} were to be put in.",
+        "A cycle of Auto-Invest was due by its schedule.",
+    ),
+    Reason.AUTO_INVEST_DRAWDOWN: Sentence(
+        "The profit was {profit_pct} % of the {contributed} put in and Auto-Invest puts more in at a loss of "
+        "{auto_invest_loss} %; that had been confirmed, so {amount} {asset} were to be put in as cycle {cycle}.",
+        "A cycle of Auto-Invest was due because of the loss.",
+    ),
+    Reason.AUTO_INVEST_MISSED: Sentence(
+        "Cycle {cycle} of Auto-Invest was due at {due_at}, more than {grace} ago, so it was to be left out.",
+        "A cycle of Auto-Invest had been missed, so it was to be left out.",
     ),
     Reason.WITHIN_BAND: Sentence(
         f"{_OFF}, the threshold is {{threshold}}, so nothing was done.",
@@ -124,12 +150,41 @@ SENTENCES: Mapping[Reason, Sentence] = {
         "{confirmations_required} quotes in a row that it takes, so nothing was done yet.",
         "The stop-loss was reached, but not for enough quotes in a row yet.",
     ),
+    Reason.CONFIRMING_DRAWDOWN: Sentence(
+        "The profit was {profit_pct} % and Auto-Invest puts more in at a loss of {auto_invest_loss} %: seen on "
+        "{confirmations} of the {confirmations_required} quotes in a row that it takes, so nothing was done yet.",
+        "The loss at which Auto-Invest puts more in was reached, but not for enough quotes in a row yet.",
+    ),
+    Reason.MONEY_ARRIVING: Sentence(
+        "Money was on its way into it, so nothing else was begun.",
+        "Money was on its way into it, so nothing else was begun.",
+    ),
+    Reason.MONEY_LEAVING: Sentence(
+        "Money was being paid out of it, so nothing else was begun.",
+        "Money was being paid out of it, so nothing else was begun.",
+    ),
+    Reason.AWAITING_POSITION: Sentence(
+        "Money had just been moved and its books were not known yet: nothing is decided before they are.",
+        "Money had just been moved and its books were not known yet: nothing is decided before they are.",
+    ),
+    Reason.AWAITING_REGISTRY: Sentence(
+        "What it had been asked for was carried out and about to be recorded.",
+        "What it had been asked for was carried out and about to be recorded.",
+    ),
+    Reason.PAUSED: Sentence("It was paused, so nothing was done.", "It was paused, so nothing was done."),
     Reason.SEALED: Sentence(
         "It takes no more plans: its money was about to be returned to the wallet.",
         "It takes no more plans: its money was about to be returned to the wallet.",
     ),
     Reason.NOT_RUNNING: Sentence("It was {status}, so nothing was done.", "It was not running, so nothing was done."),
 }
+
+ENDS: Mapping[str, str] = {
+    "sell": "everything was to be sold",
+    "keep": "it was to be stopped and its coins returned as they were",
+    "pause": "it was to be paused",
+}
+"""What a take-profit or stop-loss leads to, by its action."""
 
 CONDITIONAL_RUN = Sentence(
     "The rebalance of every {interval} was due since {due_at} and {asset} was {drift} points off its target, so it was "
@@ -141,12 +196,12 @@ CONDITIONAL_RUN = Sentence(
 TRAILING: Mapping[Reason, Sentence] = {
     Reason.TAKE_PROFIT: Sentence(
         "The profit was {profit_pct} % of the {contributed} put in and had been {peak_pct} %: the take-profit, armed "
-        "at {take_profit} %, lets it fall by {take_profit_trailing} points, so everything was to be sold.",
+        "at {take_profit} %, lets it fall by {take_profit_trailing} points, so {take_profit_end}.",
         SENTENCES[Reason.TAKE_PROFIT].short,
     ),
     Reason.STOP_LOSS: Sentence(
         "The profit was {profit_pct} % of the {contributed} put in and had been {peak_pct} %: the stop-loss at "
-        "{stop_loss} % of the value at that peak had been confirmed, so everything was to be sold.",
+        "{stop_loss} % of the value at that peak had been confirmed, so {stop_loss_end}.",
         SENTENCES[Reason.STOP_LOSS].short,
     ),
     Reason.CONFIRMING_TAKE_PROFIT: Sentence(
@@ -204,6 +259,8 @@ def _terms(asset: str, inputs: Mapping[str, str]) -> dict[str, str]:
         terms["drift"] = _rounded(drift, digits)
     if "threshold" in inputs:
         terms["threshold"] = inputs["threshold"]
+    for rule in ("take_profit", "stop_loss"):
+        terms[f"{rule}_end"] = ENDS.get(inputs.get(f"{rule}_action", ""), ENDS["sell"])
     return terms
 
 

@@ -15,6 +15,12 @@ class Reason(StrEnum):
     TAKE_PROFIT = "take_profit"
     STOP_LOSS = "stop_loss"
     STOPPED_BY_USER = "stopped_by_user"
+    REBALANCE_NOW = "rebalance_now"
+    NEW_MONEY = "new_money"
+    WITHDRAWAL = "withdrawal"
+    AUTO_INVEST_DUE = "auto_invest_due"
+    AUTO_INVEST_DRAWDOWN = "auto_invest_drawdown"
+    AUTO_INVEST_MISSED = "auto_invest_missed"
 
     WITHIN_BAND = "within_band"
     INTERVAL_NOT_DUE = "interval_not_due"
@@ -34,6 +40,12 @@ class Reason(StrEnum):
     AWAITING_RELEASE = "awaiting_release"
     CONFIRMING_TAKE_PROFIT = "confirming_take_profit"
     CONFIRMING_STOP_LOSS = "confirming_stop_loss"
+    CONFIRMING_DRAWDOWN = "confirming_drawdown"
+    MONEY_ARRIVING = "money_arriving"
+    MONEY_LEAVING = "money_leaving"
+    AWAITING_POSITION = "awaiting_position"
+    AWAITING_REGISTRY = "awaiting_registry"
+    PAUSED = "paused"
     SEALED = "sealed"
     NOT_RUNNING = "not_running"
 
@@ -46,9 +58,15 @@ ACTING = frozenset(
         Reason.TAKE_PROFIT,
         Reason.STOP_LOSS,
         Reason.STOPPED_BY_USER,
+        Reason.REBALANCE_NOW,
+        Reason.NEW_MONEY,
+        Reason.WITHDRAWAL,
+        Reason.AUTO_INVEST_DUE,
+        Reason.AUTO_INVEST_DRAWDOWN,
+        Reason.AUTO_INVEST_MISSED,
     }
 )
-"""The reasons that lead to a plan or an exit; all others explain why nothing was done."""
+"""The reasons that lead to a plan, an exit, a pause or a cycle; all others explain why nothing was done."""
 
 
 ON_THE_WAY = frozenset(
@@ -59,6 +77,10 @@ ON_THE_WAY = frozenset(
         Reason.AWAITING_ACTIVATION,
         Reason.AWAITING_RELEASE,
         Reason.SEALED,
+        Reason.MONEY_ARRIVING,
+        Reason.MONEY_LEAVING,
+        Reason.AWAITING_POSITION,
+        Reason.AWAITING_REGISTRY,
     }
 )
 """The reasons that another service's next word ends: something is under way. Which of them are seen, and how often, is

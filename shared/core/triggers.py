@@ -73,7 +73,7 @@ def decide_initial_purchase(look: Look) -> Decision:
     """The first purchase; after one that came to nothing tradable, with the usual cooldown."""
     outcome = look.situation.progress.last_outcome
     cooldown = timedelta(0) if outcome is None else DEFAULT_COOLDOWN
-    held = _cooling(look, cooldown) or _untradable(look, look.valuation, needs_tradable_leg=True)
+    held = cooling(look, cooldown) or _untradable(look, look.valuation, needs_tradable_leg=True)
     return held or look.plan(INITIAL, Reason.INITIAL_PURCHASE.value)
 
 
@@ -129,18 +129,18 @@ def _by_interval(look: Look, rule: RebalanceRule, trigger: _Trigger, beyond: Val
     if beyond is not None:
         further |= _drift_texts(look, beyond)
     aim = look.valuation if beyond is None else _aim(look, rule)
-    held = _cooling(look, rule.cooldown) or _untradable(look, aim, needs_tradable_leg=False) or _costly(look, rule, aim)
-    return held or look.plan(REBALANCE, Reason.INTERVAL_DUE.value, further | _aim_texts(look, aim), aim)
+    held = cooling(look, rule.cooldown) or _untradable(look, aim, needs_tradable_leg=False) or _costly(look, rule, aim)
+    return held or look.plan(REBALANCE, Reason.INTERVAL_DUE.value, further | aim_texts(look, aim), aim)
 
 
 def _by_threshold(look: Look, rule: RebalanceRule, trigger: _Trigger, beyond: Valued) -> Decision:
-    if (cooling := _cooling(look, rule.cooldown)) is not None:
-        return cooling
+    if (waits := cooling(look, rule.cooldown)) is not None:
+        return waits
     aim = _aim(look, rule)
     held = _untradable(look, aim, needs_tradable_leg=True) or _costly(look, rule, aim)
     if held is None:
         code = code_of(Reason.THRESHOLD_REACHED, beyond.asset)
-        return look.plan(REBALANCE, code, _drift_texts(look, beyond) | _aim_texts(look, aim), aim)
+        return look.plan(REBALANCE, code, _drift_texts(look, beyond) | aim_texts(look, aim), aim)
     # A run that falls due meanwhile, or whose least drift is reached, is forced.
     least = rule.min_drift if trigger.due else None
     watched = None if least is None else {line.asset: least for line in look.valuation.lines}
@@ -162,13 +162,15 @@ def _drift_texts(look: Look, beyond: Valued) -> dict[str, str]:
     return texts
 
 
-def _aim_texts(look: Look, aim: Valuation) -> dict[str, str]:
+def aim_texts(look: Look, aim: Valuation) -> dict[str, str]:
+    """The weights to go to, as figures, where they are not the targets."""
     if aim is look.valuation:
         return {}
     return {f"aim.{line.asset}": shown_text(line.target_pct) for line in aim.lines}
 
 
-def _cooling(look: Look, cooldown: timedelta) -> Hold | None:
+def cooling(look: Look, cooldown: timedelta) -> Hold | None:
+    """The hold of a strategy whose last plan ended less than a cooldown ago, unless that came to nothing."""
     progress = look.situation.progress
     if progress.last_closed_at is None or progress.last_outcome in _CAME_TO_NOTHING:
         return None

@@ -5,17 +5,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from shared.core.auto_invest import Cause
 from shared.core.document_fields import interval_text
 from shared.core.drift import Valuation, profit_pct, shown_text, weight_pct
 from shared.core.identity import plan_id
+from shared.core.matching import Side
 from shared.core.money import ZERO, plain
 from shared.core.position import Position
 from shared.core.reasons import Reason, code_of
-from shared.core.rules import Destination
+from shared.core.rules import Destination, ExitAction
 from shared.core.situation import NONE_YET, ExitConfirmations, Market, Peak, Situation
 from shared.core.strategy import StrategyDefinition
 
 NO_FIGURES: Mapping[str, str] = {}
+BOTH_WAYS: Mapping[str, Side] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,19 @@ def _rule_texts(definition: StrategyDefinition) -> dict[str, str]:
             texts["take_profit_trailing"] = plain(definition.take_profit.trailing)
     if definition.stop_loss is not None:
         texts["stop_loss"] = plain(definition.stop_loss.percent)
+    for name, level in (("take_profit", definition.take_profit), ("stop_loss", definition.stop_loss)):
+        if level is not None and level.action is not ExitAction.SELL:
+            texts[f"{name}_action"] = level.action.value
     return texts
 
 
 @dataclass(frozen=True, slots=True)
 class PlanDraft:
-    """A plan, complete but for the wall clock. ``target_pct`` in ``valuation`` is what the plan aims at."""
+    """A plan, complete but for the wall clock. ``target_pct`` in ``valuation`` is what the plan aims at.
+
+    ``answers``: id of the request it carries out, "" for none. ``ways``: by asset, the only side on which it may be
+    traded; both for an asset that is not in it.
+    """
 
     plan_id: str
     kind: str
@@ -78,6 +88,8 @@ class PlanDraft:
     previous_plan_id: str
     valuation: Valuation
     market_time: datetime
+    answers: str = ""
+    ways: Mapping[str, Side] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +105,32 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ExitRequested:
-    """Take-profit or stop-loss is confirmed: ask the registry to stop the strategy for this reason."""
+    """Take-profit or stop-loss is confirmed: ask the registry to stop, or pause, the strategy for this reason."""
 
     code: str
     figures: Figures
     reason: Reason
     confirmations: ExitConfirmations
+    peak: Peak | None = None
+    action: ExitAction = ExitAction.SELL
+
+
+@dataclass(frozen=True, slots=True)
+class CycleDue:
+    """A cycle of Auto-Invest is due: ask the registry to decide it; see ``shared.contracts.lifecycle.RunAutoInvest``.
+
+    ``made``: False when its date was missed by more than the grace period. ``left_out``: earlier dates, the newest.
+    """
+
+    code: str
+    figures: Figures
+    cycle: int
+    cause: Cause
+    due_at: datetime
+    market_time: datetime
+    made: bool = True
+    left_out: tuple[datetime, ...] = ()
+    confirmations: ExitConfirmations = NONE_YET
     peak: Peak | None = None
 
 
@@ -107,6 +139,7 @@ class Hold:
     """Do nothing, for this reason. ``until``: market time at which the answer may change by itself.
 
     ``watched``: by asset, the drift in percentage points at which the answer may change; None: no drift changes it.
+    ``floor``: likewise the value of the portfolio (quote currency), from above.
     """
 
     code: str
@@ -115,11 +148,12 @@ class Hold:
     asset: str = ""
     until: datetime | None = None
     watched: Mapping[str, Decimal] | None = None
+    floor: Decimal | None = None
     confirmations: ExitConfirmations = NONE_YET
     peak: Peak | None = None
 
 
-Decision = Plan | ExitRequested | Hold
+Decision = Plan | ExitRequested | CycleDue | Hold
 """``peak`` of each: a new peak to be recorded, whatever else is done."""
 
 
@@ -147,8 +181,16 @@ class Look:
         """Do nothing, for this reason."""
         return Hold(code_of(reason, asset), self.figures(further), reason, asset, until)
 
-    def plan(self, kind: str, code: str, further: Mapping[str, str] = NO_FIGURES, aim: Valuation | None = None) -> Plan:
-        """Trade towards the targets, or towards those of ``aim``."""
+    def plan(
+        self,
+        kind: str,
+        code: str,
+        further: Mapping[str, str] = NO_FIGURES,
+        aim: Valuation | None = None,
+        answers: str = "",
+        ways: Mapping[str, Side] = BOTH_WAYS,
+    ) -> Plan:
+        """Trade towards the targets, or towards those of ``aim``; see ``PlanDraft``."""
         progress = self.situation.progress
         version = self.position.version
         draft = PlanDraft(
@@ -161,5 +203,7 @@ class Look:
             previous_plan_id=progress.last_closed_plan_id,
             valuation=self.valuation if aim is None else aim,
             market_time=self.market.now,
+            answers=answers,
+            ways=ways,
         )
         return Plan(code, self.figures(further), draft)

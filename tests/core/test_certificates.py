@@ -16,6 +16,7 @@ from shared.core.certificates import (
     UNBOUNDED,
     certificate_after,
     drift_band,
+    fall_band,
     first_step_band,
     order_band,
     start_band,
@@ -352,6 +353,24 @@ def test_first_step_band_when_prices_stay_inside_no_order_is_large_enough(
         aim = aim_of(now, definition.rule.threshold, definition.targets, definition.rule.destination)
         legs = [line for line in aim.lines if is_moving(line, aim.total)]
         assert not any(is_tradable_leg(line, aim.total, rules[line.asset]) for line in legs)
+
+
+@pytest.mark.parametrize(
+    ("held", "floor", "band"),
+    [
+        ({"A": "60", "B": "40"}, "95", -math.log(0.95)),
+        ({"A": "60", "USDT": "40"}, "95", math.log(60 / 55)),
+        ({"A": "60", "USDT": "40"}, "40", UNBOUNDED),  # the cash alone is worth that
+        ({"A": "60", "B": "40"}, "100", 0.0),
+        ({"A": "60", "B": "40"}, "120", 0.0),
+        ({"USDT": "100"}, "120", UNBOUNDED),  # no price can change it
+    ],
+)
+def test_fall_band_when_computed_is_the_log_distance_to_the_floor(
+    held: dict[str, str], floor: str, band: float
+) -> None:
+    found = fall_band(_valuation(held, {"A": "60", "B": "40"}), D(floor), "USDT")
+    assert found == pytest.approx(band, rel=1e-12, abs=1e-15)
 
 
 def test_drift_band_when_widths_differ_is_the_nearest() -> None:

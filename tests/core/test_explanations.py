@@ -125,6 +125,38 @@ CASES = [
         "been confirmed, so everything was to be sold.",
     ),
     ("stale_price:ETH", {}, "The price of ETH was too old to rely on, so nothing was done."),
+    (
+        "rebalance_now",
+        DRIFTED,
+        "A rebalance had been asked for, so it was planned, whatever the rule; furthest off was BTC, by 3.1 points.",
+    ),
+    (
+        "new_money:USDT",
+        {**DRIFTED, "asset": "USDT", "amount": "50", "worth": "50"},
+        "50 USDT had been put in, worth 50, so purchases of what was most under-weight were planned.",
+    ),
+    (
+        "withdrawal:BTC",
+        {**DRIFTED, "asset": "BTC", "wanted": "25 %", "worth": "308.6419725"},
+        "25 % was to be paid out in BTC, worth 308.64, so as much was made available with the least trading.",
+    ),
+    (
+        "auto_invest_due",
+        {**DRIFTED, "cycle": "3", "amount": "50", "asset": "USDT", "due_at": "2026-01-02T13:00:00+00:00"},
+        "Cycle 3 of Auto-Invest was due since 2026-01-02 13:00, so 50 USDT were to be put in.",
+    ),
+    (
+        "auto_invest_drawdown",
+        {**DRIFTED, "profit_pct": "-5.2", "auto_invest_loss": "5", "cycle": "3", "amount": "50", "asset": "USDT"},
+        "The profit was -5.2 % of the 1200 put in and Auto-Invest puts more in at a loss of 5 %; that had been "
+        "confirmed, so 50 USDT were to be put in as cycle 3.",
+    ),
+    (
+        "stop_loss",
+        {**DRIFTED, "profit_pct": "-8", "stop_loss": "-8", "stop_loss_action": "pause"},
+        "The profit was -8 % of the 1200 put in; the stop-loss at -8 % had been confirmed, so it was to be paused.",
+    ),
+    ("paused", {}, "It was paused, so nothing was done."),
     ("not_running", {"status": "paused"}, "It was paused, so nothing was done."),
     ("a_code_of_tomorrow:BTC", DRIFTED, "a_code_of_tomorrow:BTC."),
 ]

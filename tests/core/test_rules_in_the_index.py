@@ -10,12 +10,23 @@ from typing import Any
 
 import pytest
 
+from shared.core.auto_invest import AutoInvestState, AutoInvestStatus, Cause
 from shared.core.certificates import certificate_after
-from shared.core.decisions import Decision, ExitRequested, Plan, decide
+from shared.core.decisions import CycleDue, Decision, ExitRequested, Plan, decide
+from shared.core.drift import assets_concerned
 from shared.core.drift_index import DriftIndex
 from shared.core.market import Quote
 from shared.core.position import PlanOutcome, PlanProgress, Position
-from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation, StrategyView
+from shared.core.situation import (
+    NONE_YET,
+    ExitConfirmations,
+    Market,
+    Request,
+    RequestKind,
+    Situation,
+    StrategyView,
+    is_done,
+)
 from shared.core.strategy import StrategyStatus, parse_strategy
 from tests.core.portfolio_samples import AT, instrument, market
 
@@ -27,7 +38,8 @@ ASSETS = [f"A{n}" for n in range(6)]
 @pytest.mark.parametrize("seed", range(12))
 def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame_does(seed: int) -> None:
     """Every kind of band, interval, both, destinations, cost guard, start price, take-profit and stop-loss, plain and
-    trailing, cash weights, minima and their latch, cooldowns, staleness, missing prices.
+    trailing, cash weights, minima and their latch, cooldowns, staleness, missing prices; Auto-Invest by schedule and
+    drawdown, in coins that may have no price; new money, payouts and rebalances that were asked for, and pauses.
 
     ``brute`` decides about every strategy at every frame; ``looked`` only when the certificate says so. Both must act
     on the same strategies in the same frame, for the same reason, and raise the same peaks.
@@ -36,7 +48,7 @@ def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame
     path = _Path(rng)
     brute = [_Case(_random_situation(rng, ASSETS, slot)) for slot in range(STRATEGIES)]
     looked = _Looked([_Case(case.situation) for case in brute])
-    acted = 0
+    acted, kinds = 0, set()
     for _ in range(400):
         path.step()
         hits = looked.hits(path)
@@ -54,8 +66,10 @@ def test_certificates_when_every_rule_is_driven_decide_as_looking_at_every_frame
                 looked.tell(slot, case, replace(case.situation, strategy=strategy), path.now)
             if _acts(expected):
                 acted += 1
+                kinds.add(type(expected))
                 looked.tell(slot, case, _after(case.situation, expected, path.frame, rng), path.now)
     assert acted > 30
+    assert kinds == {Plan, ExitRequested, CycleDue}
 
 
 class _Path:
@@ -104,8 +118,8 @@ class _Case:
     def decide(self, path: _Path) -> Decision:
         position = self.situation.position
         assert position is not None
-        concerned = {*position.holdings, *self.situation.strategy.definition.targets}
-        quoted = bool(path.moved & concerned)
+        concerned = assets_concerned(position.holdings, self.situation.strategy.definition.targets)
+        quoted = not path.moved.isdisjoint(concerned)
         decision = decide(self.situation, path.frame, self.confirmations, by_new_quote=quoted)
         self.confirmations = decision.confirmations
         return decision
@@ -144,7 +158,7 @@ class _Looked:
 
 
 def _acts(decision: Decision) -> str | None:
-    return decision.code if isinstance(decision, Plan | ExitRequested) else None
+    return decision.code if isinstance(decision, Plan | ExitRequested | CycleDue) else None
 
 
 def _random_situation(rng: random.Random, assets: list[str], slot: int) -> Situation:
@@ -163,8 +177,21 @@ def _random_situation(rng: random.Random, assets: list[str], slot: int) -> Situa
         status, price = StrategyStatus.BUILDING, rng.choice(["0.00001234", "0.45", "8", "60000"])
         document["start"] = {"asset": rng.choice(started), rng.choice(["at_or_below", "at_or_above"]): price}
     amount = rng.choice([D(30), D(1000), D(100000)])
+    document["auto_invest"] = _random_auto_invest(rng, assets)
     view = StrategyView(f"s{slot}", 1, status, parse_strategy(document), AT)
+    if document["auto_invest"] is not None:
+        view = replace(view, auto_invest=AutoInvestState(AutoInvestStatus.RUNNING, AT))
     return Situation(view, Position(f"s{slot}", 1, 0, {"USDT": amount}, amount), PlanProgress(f"s{slot}"))
+
+
+def _random_auto_invest(rng: random.Random, assets: list[str]) -> dict[str, Any] | None:
+    schedule = rng.choice([None, {"every": "5h"}, {"every": "1d", "at": "07:30", "zone": "Asia/Kolkata"}])
+    confirm = rng.choice(["1", "3"])
+    drawdown = rng.choice([None, {"loss": "2", "min_interval": "6h", "confirm": confirm}])
+    if rng.random() < 0.4 or (schedule is None and drawdown is None):
+        return None
+    asset = rng.choice(["USDT", rng.choice(assets)])
+    return {"amount": "20", "asset": asset, "schedule": schedule, "drawdown": drawdown, "grace": "2h"}
 
 
 def _random_rule(rng: random.Random, names: list[str]) -> dict[str, Any]:
@@ -190,7 +217,12 @@ def _random_rule(rng: random.Random, names: list[str]) -> dict[str, Any]:
 
 
 def _after(before: Situation, decision: Decision, frame: Market, rng: random.Random) -> Situation:
-    """The world after a decision: rebalanced (fully or in part), or sold and begun anew."""
+    """The world after a decision: rebalanced (fully or in part), sold and begun anew, or with more money in it.
+
+    Now and then something is asked for, or a pause begins or ends: the next event would tell so, too.
+    """
+    if isinstance(decision, CycleDue):
+        return _after_cycle(before, decision, frame, rng)
     position = before.position
     assert position is not None
     if isinstance(decision, ExitRequested):
@@ -207,9 +239,13 @@ def _after(before: Situation, decision: Decision, frame: Market, rng: random.Ran
         holdings[line.asset] = (value / line.bid).quantize(D("0.000000001"))
     outcome = PlanOutcome.COMPLETED if share == 1 else rng.choice(list(PlanOutcome))
     progress = PlanProgress(before.strategy.strategy_id, None, decision.draft.plan_id, outcome, frame.now, 0, False)
-    strategy = before.strategy
+    strategy, request = before.strategy, before.strategy.request
     if decision.draft.kind == "initial":
         strategy = replace(strategy, status=StrategyStatus.ACTIVE, active_since=frame.now)
+    elif request is None:
+        strategy = _asked(strategy, rng)
+    elif is_done(request.kind, outcome, 0):
+        strategy = replace(strategy, request=None, requests_open=0, status=StrategyStatus.ACTIVE)
     return replace(
         before,
         strategy=strategy,
@@ -217,4 +253,43 @@ def _after(before: Situation, decision: Decision, frame: Market, rng: random.Ran
         progress=progress,
         last_closed_kind=decision.draft.kind,
         last_closed_reason=decision.code,
+        last_closed_answers=decision.draft.answers,
     )
+
+
+def _asked(strategy: StrategyView, rng: random.Random) -> StrategyView:
+    """Half of the times something is asked for: new money that is there already, a payout that is not paid."""
+    kind = rng.choice([None, None, None, *RequestKind])
+    if kind is None:
+        return strategy
+    asset = rng.choice(["USDT", *strategy.definition.targets, rng.choice(ASSETS)])
+    request = Request(f"rq{rng.random()}", kind, asset, D(15))
+    if kind is RequestKind.WITHDRAW and rng.random() < 0.5:
+        request, strategy = (
+            replace(request, amount=None, percent=D(20)),
+            replace(strategy, status=StrategyStatus.PAUSED),
+        )
+    return replace(strategy, request=request, requests_open=1)
+
+
+def _after_cycle(before: Situation, due: CycleDue, frame: Market, rng: random.Random) -> Situation:
+    """The cycle is made, and its money is there; or it is left out."""
+    strategy, position, plan = before.strategy, before.position, before.strategy.definition.auto_invest
+    state = strategy.auto_invest
+    assert position is not None
+    assert plan is not None
+    assert state is not None
+    state = replace(state, cycle=due.cycle)
+    if due.cause is Cause.SCHEDULE:
+        state = replace(state, settled_until=due.due_at)
+    if not due.made or rng.random() < 0.3:
+        state = state if due.cause is Cause.SCHEDULE else replace(state, left_out_at=frame.now)
+        return replace(before, strategy=replace(strategy, auto_invest=state))
+    worth = plan.amount * (D(1) if plan.asset == "USDT" else frame.quotes[plan.asset].bid)
+    held = {**position.holdings, plan.asset: position.holdings.get(plan.asset, D(0)) + plan.amount}
+    version = position.version + 1
+    position = replace(position, version=version, holdings=held, contributed=position.contributed + worth)
+    request = Request(f"rq{due.cycle}", RequestKind.INVEST, plan.asset, plan.amount, position_version=version)
+    state = replace(state, last_made_at=frame.now)
+    strategy = replace(strategy, auto_invest=state, request=request, requests_open=1)
+    return replace(before, strategy=strategy, position=position)

@@ -1,18 +1,23 @@
-"""What the evaluator says: plans and decisions into their streams, exits as commands to the registry."""
+"""What the evaluator says: plans and decisions into their streams, exits and cycles as commands to the registry."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from services.strategy_evaluator.evaluation import ExitToRequest, PeakToRecord, PlanToPublish
+from services.strategy_evaluator.asking import Ask, PeakToRecord
+from services.strategy_evaluator.evaluation import PlanToPublish
 from shared.contracts import subjects
 from shared.contracts.evaluations import DecisionRecorded
-from shared.contracts.plans import PlanLine, RebalancePlanned
+from shared.contracts.lifecycle import PauseStrategy, RunAutoInvest
+from shared.contracts.plans import PlanLine, RebalancePlanned, TradedWays
 from shared.contracts.strategies import RecordPeak, StopStrategy
-from shared.contracts.wire import Meta
+from shared.contracts.wire import Message, Meta
+from shared.core.decisions import CycleDue
 from shared.core.drift import weight_pct
 from shared.core.errors import RetryLater
+from shared.core.matching import Side
+from shared.core.rules import ExitAction
 from shared.messaging.broker import NatsBroker
 from shared.messaging.publishing import Publisher
 from shared.messaging.requests import request
@@ -21,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 SOURCE = "strategy_evaluator"
+_WAYS = {Side.BUY: TradedWays.BUY, Side.SELL: TradedWays.SELL}
 
 
 def planned(to_publish: PlanToPublish, expiry: timedelta) -> RebalancePlanned:
@@ -52,6 +58,7 @@ def planned(to_publish: PlanToPublish, expiry: timedelta) -> RebalancePlanned:
                 value=line.value,
                 weight_pct=weight_pct(line, total),
                 target_weight_pct=line.target_pct,
+                ways=_WAYS[draft.ways[line.asset]] if line.asset in draft.ways else TradedWays.BOTH,
             )
             for line in draft.valuation.lines
         ),
@@ -59,6 +66,29 @@ def planned(to_publish: PlanToPublish, expiry: timedelta) -> RebalancePlanned:
         decided_at=decided_at,
         expires_at=decided_at + expiry,
         tick_received_ns=to_publish.tick_received_ns,
+        answers=draft.answers,
+    )
+
+
+def command_of(ask: Ask) -> Message:
+    """The command to the registry."""
+    decision = ask.decision
+    inputs = decision.figures.as_text()
+    if isinstance(decision, CycleDue):
+        return RunAutoInvest(
+            strategy_id=ask.strategy_id,
+            cycle=decision.cycle,
+            cause=decision.cause,
+            due_at=decision.due_at,
+            market_time=decision.market_time,
+            made=decision.made,
+            left_out=decision.left_out,
+            inputs=inputs,
+        )
+    if decision.action is ExitAction.PAUSE:
+        return PauseStrategy(strategy_id=ask.strategy_id, reason=decision.reason.value, inputs=inputs)
+    return StopStrategy(
+        strategy_id=ask.strategy_id, reason=decision.reason.value, inputs=inputs, action=decision.action
     )
 
 
@@ -72,15 +102,16 @@ class Outbound:
         self._plan_expiry, self._clock_ns = plan_expiry, clock_ns
 
     async def publish_plan(self, to_publish: PlanToPublish) -> None:
-        """Store a plan in its stream, once per plan id and kind. Raises RetryLater when that is not certain.
+        """Store a plan in its stream, once per plan id, kind and request. Raises RetryLater when that is not certain.
 
-        The kind, because the executor may have dropped another evaluator's plan of this id that was not for an exit.
+        Not by its id alone, because the executor may have dropped another plan of this id, which was not for an exit or
+        for this request.
         """
         message = planned(to_publish, self._plan_expiry)
         await self._publisher.publish(
             subjects.plans(message.strategy_id),
             message,
-            message_id=f"{message.plan_id}.{message.kind}",
+            message_id=f"{message.plan_id}.{message.kind}.{message.answers}".rstrip("."),
             correlation_id=message.plan_id,
         )
 
@@ -100,15 +131,10 @@ class Outbound:
             else:
                 return
 
-    async def request_exit(self, wanted: ExitToRequest) -> None:
-        """Ask the registry to stop a strategy. Raises Refused or RetryLater."""
-        command = StopStrategy(
-            strategy_id=wanted.strategy_id,
-            reason=wanted.decision.reason.value,
-            inputs=wanted.decision.figures.as_text(),
-        )
+    async def ask(self, wanted: Ask) -> None:
+        """Ask the registry to stop or pause a strategy, or to decide a cycle. Raises Refused or RetryLater."""
         meta = Meta(wanted.command_id, SOURCE, _at(self._clock_ns()), wanted.command_id, "")
-        await request(self._broker, subjects.STRATEGY_COMMANDS, command, meta)
+        await request(self._broker, subjects.STRATEGY_COMMANDS, command_of(wanted), meta)
 
     async def record_peak(self, wanted: PeakToRecord) -> None:
         """Tell the registry a new peak. Raises Refused or RetryLater."""

@@ -9,8 +9,10 @@ from shared.contracts.books import PositionChanged
 from shared.contracts.frames import FrameQuote, PriceFrame
 from shared.contracts.plans import PlanClosedSummary, PlanProgressed
 from shared.contracts.prices import InstrumentListed, InstrumentsListed, PricesSnapshotted, QuoteSeen
-from shared.contracts.strategies import StrategyChanged
+from shared.contracts.strategies import AutoInvestProgress, RequestMade, RequestStage, StrategyChanged
+from shared.core.auto_invest import AutoInvestStatus
 from shared.core.position import PlanOutcome
+from shared.core.situation import RequestKind
 from shared.core.strategy import StrategyStatus
 from tests.core.portfolio_samples import AT, BIGONE
 
@@ -43,7 +45,18 @@ def instruments(*assets: str, tradable: bool = True, min_notional: str = "5") ->
     )
 
 
-def strategy(strategy_id: str, status: str = "active", version: int = 4, **changes: Any) -> StrategyChanged:
+FRIDAYS = {"amount": "50", "schedule": {"every": "friday", "at": "14:00"}}
+
+
+def strategy(
+    strategy_id: str,
+    status: str = "active",
+    version: int = 4,
+    *,
+    requests: tuple[RequestMade, ...] = (),
+    invested: AutoInvestProgress | None = None,
+    **changes: Any,
+) -> StrategyChanged:
     return StrategyChanged(
         strategy_id=strategy_id,
         version=version,
@@ -52,7 +65,21 @@ def strategy(strategy_id: str, status: str = "active", version: int = 4, **chang
         document={**BIGONE, **changes},
         created_at=AT,
         active_since=AT if status == "active" else None,
+        requests=requests,
+        auto_invest=invested,
     )
+
+
+def asked(request_id: str, kind: str, stage: str = "open", **changes: Any) -> RequestMade:
+    """A request for 100 USDT, or for a rebalance."""
+    money = {} if kind == "rebalance" else {"asset": "USDT", "amount": D(100)}
+    fields: dict[str, Any] = {"cause": "user", "asked_at": AT, **money, **changes}
+    return RequestMade(request_id=request_id, kind=RequestKind(kind), stage=RequestStage(stage), **fields)
+
+
+def investing(cycle: int = 0, **changes: Any) -> AutoInvestProgress:
+    """Auto-Invest that runs since the strategy became active."""
+    return AutoInvestProgress(status=AutoInvestStatus.RUNNING, since=AT, cycle=cycle, **changes)
 
 
 def position(
@@ -83,7 +110,10 @@ def closed(
     outcome: PlanOutcome = PlanOutcome.COMPLETED,
     market_time: datetime = AT - timedelta(hours=1),
     fills_total: int = 0,
+    answers: str = "",
+    **changes: Any,
 ) -> PlanProgressed:
+    """A plan that ended, with a fill."""
     summary = PlanClosedSummary(
         plan_id=plan_id,
         kind=kind,
@@ -94,6 +124,7 @@ def closed(
         market_time=market_time,
         orders=1,
         fills=1,
+        answers=answers,
     )
     return PlanProgressed(
         strategy_id=strategy_id,
@@ -104,6 +135,7 @@ def closed(
         last_closed=summary,
         fills_total=fills_total,
         sealed=False,
+        **changes,
     )
 
 

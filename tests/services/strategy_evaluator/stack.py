@@ -13,14 +13,25 @@ from services.strategy_evaluator.settings import Settings
 from shared.contracts import subjects
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.frames import encode_frame
+from shared.contracts.lifecycle import PauseStrategy, RunAutoInvest
 from shared.contracts.plans import RebalancePlanned
 from shared.contracts.strategies import StopStrategy, StrategyChanged
 from shared.contracts.wire import Message, Meta
+from shared.core.errors import RetryLater
 from shared.messaging.broker import NatsBroker, make_broker
 from shared.messaging.following import Follower
 from shared.messaging.publishing import Publisher
 from shared.messaging.requests import serve
-from tests.services.strategy_evaluator.messages import D, closed, frame, instruments, position, snapshot, strategy
+from tests.services.strategy_evaluator.messages import (
+    D,
+    closed,
+    frame,
+    instruments,
+    investing,
+    position,
+    snapshot,
+    strategy,
+)
 
 SUBJECT_OF: dict[str, Callable[[Any], str]] = {
     "trimtab.strategy.changed": lambda m: subjects.strategies(m.strategy_id),
@@ -74,9 +85,14 @@ class Surroundings:
         self.accepted: list[RebalancePlanned] = []
         self.decisions: list[DecisionRecorded] = []
         self.stops: list[tuple[StopStrategy, Meta]] = []
+        self.pauses: list[PauseStrategy] = []
+        self.cycles: list[tuple[RunAutoInvest, Meta]] = []
+        self.answers_cycles = True
+        self.auto_invest: dict[str, Any] = {}
         self._last_plan: dict[str, str] = {}
         self._message = 0
-        serve(self._broker, subjects.STRATEGY_COMMANDS, "strategy_registry", {StopStrategy: self._on_stop})
+        commands = {StopStrategy: self._on_stop, PauseStrategy: self._on_pause, RunAutoInvest: self._on_cycle}
+        serve(self._broker, subjects.STRATEGY_COMMANDS, "strategy_registry", commands)
 
     async def __aenter__(self) -> "Surroundings":
         await self._broker.start()
@@ -147,7 +163,15 @@ class Surroundings:
         at = datetime.fromtimestamp(self.market_time_ms / 1000, UTC)
         done = message.position_version  # one fill per plan; what is closed is seen before what is posted
         await self.tell(
-            closed(message.strategy_id, message.plan_id, done, kind=message.kind, market_time=at, fills_total=done),
+            closed(
+                message.strategy_id,
+                message.plan_id,
+                done,
+                kind=message.kind,
+                market_time=at,
+                fills_total=done,
+                answers=message.answers,
+            ),
             position(message.strategy_id, holdings, done + 1, fills_posted=done),
         )
 
@@ -158,3 +182,19 @@ class Surroundings:
     async def _on_stop(self, command: StopStrategy, meta: Meta) -> StrategyChanged:
         self.stops.append((command, meta))
         return strategy(command.strategy_id, "exiting", version=9)
+
+    async def _on_pause(self, command: PauseStrategy, _meta: Meta) -> StrategyChanged:
+        self.pauses.append(command)
+        paused = strategy(command.strategy_id, "paused", version=9)
+        await self.tell(paused)
+        return paused
+
+    async def _on_cycle(self, command: RunAutoInvest, meta: Meta) -> StrategyChanged:
+        """As the registry: the state says that it was heard; or, if it is not to answer, that it cannot now."""
+        self.cycles.append((command, meta))
+        if not self.answers_cycles:
+            raise RetryLater("no price yet", after_s=0.1)
+        state = investing(command.cycle, settled_until=command.due_at, last_made_at=command.market_time)
+        heard = strategy(command.strategy_id, version=4 + command.cycle, auto_invest=self.auto_invest, invested=state)
+        await self.tell(heard)
+        return heard

@@ -195,42 +195,42 @@ async def test_stop_loss_when_confirmed_is_asked_for_and_repeated_until_heard(wo
     down = dict.fromkeys(PRICES, "0.9")
     world.tick(down)
     world.tick({"BTC": "0.9"})  # an unchanged price is a new quote
-    assert world.exits() == []
+    assert world.asks() == []
     assert (await world.codes())[-1] == "confirming_stop_loss"
     world.tick({"BTC": "0.9"})
-    (wanted,) = world.exits()
-    assert wanted.decision.reason == "stop_loss"
+    (wanted,) = world.asks()
+    assert wanted.decision.code == "stop_loss"
     world.tick(down)
-    assert world.exits() == []
+    assert world.asks() == []
     world.pass_time(6.1)
     world.tick(down)
-    (again,) = world.exits()
+    (again,) = world.asks()
     assert again.command_id == wanted.command_id
-    world.evaluation.exit_failed(again, 0.5)
+    world.evaluation.ask_failed(again, 0.5)
     world.pass_time(0.6)
     world.tick(down)
-    assert len(world.exits()) == 1
+    assert len(world.asks()) == 1
     assert (await world.codes()).count("stop_loss") == 1
     world.tell(strategy("s1", "exiting", version=6))
     assert [made.plan.draft.kind for made in world.plans()] == ["exit"]
     world.tick(down)
-    assert world.exits() == []
+    assert world.asks() == []
 
 
 async def test_stop_loss_when_the_registry_was_away_is_asked_for_again_without_a_quote(world: World) -> None:
     world.tell(strategy("s1", version=5, stop_loss="-8"))
     for _ in range(3):
         world.tick(dict.fromkeys(PRICES, "0.9"))
-    (wanted,) = world.exits()
-    world.evaluation.exit_failed(wanted, 0.5)
+    (wanted,) = world.asks()
+    world.evaluation.ask_failed(wanted, 0.5)
     world.tick({})  # a heartbeat: the market stands still
-    assert world.exits() == []
+    assert world.asks() == []
     world.pass_time(0.6)
-    assert [again.command_id for again in world.exits()] == [wanted.command_id]
+    assert [again.command_id for again in world.asks()] == [wanted.command_id]
     world.pass_time(1)
     world.tick({"BTC": "2"})
     world.pass_time(6)
-    assert world.exits() == [], "the level is no longer reached"
+    assert world.asks() == [], "the level is no longer reached"
 
 
 @pytest.mark.parametrize("fresh", ["ONE", "BTC", "ETH"])

@@ -24,10 +24,10 @@ async def test_stop_loss_when_the_market_stands_still_is_not_confirmed_by_repeat
     world.tell(strategy("s1", version=5, stop_loss="-10"))
     for _ in range(5):
         world.tick(dict.fromkeys(PRICES, "0.8"), market_time_ms=AT_MS + 60_000)
-    assert world.exits() == []
+    assert world.asks() == []
     for minutes in (2, 3):
         world.tick(dict.fromkeys(PRICES, "0.8"), market_time_ms=AT_MS + minutes * 60_000)
-    assert len(world.exits()) == 1
+    assert len(world.asks()) == 1
 
 
 def test_progress_when_a_plan_is_decided_is_unfinished_until_its_fills_are_posted(world: World) -> None:

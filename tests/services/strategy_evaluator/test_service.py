@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
@@ -15,6 +16,7 @@ from shared.contracts import subjects
 from shared.messaging.broker import make_broker
 from shared.messaging.publishing import Publisher
 from tests.servers import EmbeddedNats
+from tests.services.strategy_evaluator.messages import asked, investing, position, strategy
 from tests.services.strategy_evaluator.stack import Surroundings, end, running, until
 
 pytestmark = pytest.mark.servers
@@ -74,6 +76,64 @@ async def test_stop_loss_when_confirmed_is_requested_from_the_registry(
     assert (command.strategy_id, command.reason) == ("s1", "stop_loss")
     assert command.inputs["profit_pct"] == "-10"
     assert meta.message_id.startswith("st")
+
+
+async def test_take_profit_when_it_pauses_is_asked_for_as_a_pause(
+    world: Surroundings, fresh_nats: EmbeddedNats
+) -> None:
+    await world.market_opens(PRICES)
+    level = {"percent": "10", "confirm": "2", "action": "pause"}
+    await world.add("s1", BALANCED, take_profit=level)
+    async with running(fresh_nats.url, "1") as app:
+        await until(lambda: len(world.decisions) == 1, "the first decision")
+        for _ in range(2):
+            await world.tick(dict.fromkeys(PRICES, "1.2"))
+        await until(lambda: len(world.pauses) == 1, "the request")
+        await until(lambda: not app.evaluation.progress().unfinished, "paused")
+        await world.tick({"ONE": "9"})
+        await until(lambda: app.evaluation.sequence_of("paper") >= world.sequence, "the next row")
+        assert app.evaluation.is_idle()
+    assert (world.pauses[0].reason, world.pauses[0].inputs["take_profit_action"]) == ("take_profit", "pause")
+    assert (world.stops, world.plans) == ([], [])
+
+
+async def test_new_money_when_it_has_arrived_is_spent_by_a_plan_that_answers(
+    world: Surroundings, fresh_nats: EmbeddedNats
+) -> None:
+    await world.market_opens(PRICES)
+    request = asked("rq1", "invest", position_version=1)
+    await world.tell(strategy("s1", requests=(request,)), position("s1", {**BALANCED, "USDT": "100"}))
+    async with running(fresh_nats.url, "1") as app:
+        await until(lambda: len(world.accepted) == 1, "the plan")
+        await until(lambda: "awaiting_registry" in app.evaluation.progress().unfinished, "its end")
+        await world.tell(strategy("s1", version=5))
+        await until(lambda: not app.evaluation.progress().unfinished, "the request's end")
+    (plan,) = world.plans
+    assert (plan.kind, plan.answers, plan.reason) == ("invest", "rq1", "new_money:USDT")
+    assert {line.ways.value for line in plan.lines} == {"buy"}
+
+
+async def test_cycles_when_due_are_asked_for_once_each_by_whoever_is_there(
+    world: Surroundings, fresh_nats: EmbeddedNats
+) -> None:
+    """Two evaluators, one of which leaves; the registry cannot answer at first. Every frame is an hour."""
+    world.auto_invest = {"amount": "50", "schedule": {"every": "12h"}}
+    world.answers_cycles = False
+    await world.market_opens(PRICES)
+    await world.tell(strategy("s1", auto_invest=world.auto_invest, invested=investing()), position("s1", BALANCED))
+    async with running(fresh_nats.url, "1"):
+        async with running(fresh_nats.url, "2"):
+            await until(lambda: len(world.cycles) >= 2, "asked for again")
+            assert {command.cycle for command, _ in world.cycles} == {1}
+            assert len({meta.message_id for _, meta in world.cycles}) == 1
+            world.answers_cycles = True
+            await until(lambda: world.cycles[-1][0].cycle >= 2, "the next cycle")
+        await until(lambda: world.cycles[-1][0].cycle >= 4, "cycles after one has left")
+    heard = [command for command, _ in world.cycles]
+    assert all(later.cycle - one.cycle in (0, 1) for one, later in pairwise(heard))
+    due = {command.cycle: command.due_at for command in heard if command.cycle > 1}
+    assert all(later > one for one, later in pairwise(due.values()))
+    assert (world.plans, world.stops) == ([], [])
 
 
 async def test_accepted_plans_when_shared_by_any_number_of_evaluators_are_the_same() -> None:

@@ -51,10 +51,10 @@ def test_peak_when_confirmed_is_told_once_and_again_when_it_rises() -> None:
 def test_exit_when_fallen_from_a_recorded_peak_is_asked_for_by_an_evaluator_that_never_saw_it() -> None:
     world = _world("18")
     world.tick(_all_at("1.15"))
-    assert world.exits() == []
+    assert world.asks() == []
     world.tick(_all_at("1.149"))
-    (wanted,) = world.exits()
-    assert wanted.decision.reason == "take_profit"
+    (wanted,) = world.asks()
+    assert wanted.decision.code == "take_profit"
     assert wanted.decision.figures.as_text()["peak_pct"] == "18"
 
 
@@ -63,4 +63,4 @@ def test_exit_when_the_peak_was_not_confirmed_is_not_asked_for(prices: tuple[str
     world = _world()
     for price in prices:
         world.tick(_all_at(price))
-    assert (world.peaks(), world.exits()) == ([], [])
+    assert (world.peaks(), world.asks()) == ([], [])

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from services.strategy_evaluator.evaluation import Clocks, Evaluation, ExitToRequest, Pace, PeakToRecord, PlanToPublish
+from services.strategy_evaluator.asking import Ask, PeakToRecord
+from services.strategy_evaluator.evaluation import Clocks, Evaluation, Pace, PlanToPublish
 from services.strategy_evaluator.handlers import Handlers
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
@@ -64,14 +65,19 @@ class World:
         self.now_ns += int(seconds * NS)
         self.look()
 
+    def wait(self, seconds: float, market_time_ms: int | None = None) -> None:
+        """Time passes while the market stands still, with a heartbeat of the feed at its end."""
+        self.now_ns += int(seconds * NS)
+        self.tick({}, market_time_ms=market_time_ms)
+
     def plans(self) -> list[PlanToPublish]:
         return _drain(self.evaluation.plans)
 
-    def exits(self) -> list[ExitToRequest]:
-        return _drain(self.evaluation.exits)
+    def asks(self) -> list[Ask]:
+        return _drain(self.evaluation.asking.asks)
 
     def peaks(self) -> list[PeakToRecord]:
-        return _drain(self.evaluation.peaks)
+        return _drain(self.evaluation.asking.peaks)
 
     async def codes(self) -> list[str]:
         self.decisions.clear()
