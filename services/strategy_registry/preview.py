@@ -17,6 +17,7 @@ ASSETS_NAMED = 40
 """How many of a venue's assets a refusal lists."""
 
 _SMALLEST = Decimal(1).scaleb(-8)
+_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def checked_preview(
     value = funding_value(definition, market)
     minimum = _refuse_too_small(definition, market, value)
     orders, fees, dropped = _first_orders(definition, market, slippage_bps)
-    warnings = [*warnings_of(definition), *_wallet_warning(definition, wallet), *dropped]
+    small = _cycle_warning(definition, market)
+    warnings = [*warnings_of(definition), *_wallet_warning(definition, wallet), *dropped, *small]
     return CheckedPreview(tuple(warnings), minimum, value, fees, orders)
 
 
@@ -76,6 +78,8 @@ def _refuse_untradable(definition: StrategyDefinition, market: Market) -> None:
     listed = ", ".join([market.quote, *named[:ASSETS_NAMED]]) + (", ..." if len(named) > ASSETS_NAMED else "")
     wanted = [("funding_asset", definition.funding_asset)]
     wanted += [(f"targets.{asset}", asset) for asset in definition.targets]
+    if definition.auto_invest is not None and definition.auto_invest.asset != definition.funding_asset:
+        wanted.append(("auto_invest.asset", definition.auto_invest.asset))
     problems = []
     for field, asset in wanted:
         if asset == market.quote:
@@ -172,4 +176,27 @@ def _wallet_warning(definition: StrategyDefinition, wallet: Mapping[str, Decimal
     return [
         f"the wallet of {definition.venue} holds {plain(there)} {asset}, less than {plain(definition.amount)} {asset}: "
         "the strategy will be refused unless more is deposited before it is confirmed"
+    ]
+
+
+@exact
+def _cycle_warning(definition: StrategyDefinition, market: Market) -> list[str]:
+    """Says when one cycle of Auto-Invest is too little to buy anything. Raises Refused when it is too much."""
+    auto_invest = definition.auto_invest
+    if auto_invest is None:
+        return []
+    asset, quote = auto_invest.asset, market.quote
+    value = auto_invest.amount * (ONE if asset == quote else market.quote_of(asset).bid)
+    if value >= MAX_AMOUNT_USDT:
+        allowed = f"less than {plain(MAX_AMOUNT_USDT)} USDT in value"
+        raise Refused.one("auto_invest.amount", plain(auto_invest.amount), allowed, "is too much")
+    smallest = planning.smallest_cycle(definition.targets, market.instruments, market.quotes, quote)
+    if asset != quote:
+        smallest = max(smallest, planning.smallest_leg(asset, market.instruments, market.quotes))
+    if value >= smallest:
+        return []
+    least = plain(ceil_to_step(smallest, _CENT))
+    return [
+        f"auto_invest.amount {plain(auto_invest.amount)} {asset} is too little to be invested at once: below {least} "
+        f"{quote} in value its money waits until later cycles have added enough"
     ]

@@ -3,16 +3,16 @@
 What a schema cannot say (weights that sum to 100, assets that a venue trades) the parser and the preview do.
 """
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
+from shared.core.auto_invest import DEFAULT_GRACE, MAX_TOTAL_USDT, Period
+from shared.core.auto_invest_documents import ANSWERS, MAX_EVERY, MAX_GRACE, TIME_OF_DAY, WEEKDAYS
+from shared.core.document_fields import MAX_CONFIRM, MIN_INTERVAL, interval_text
 from shared.core.money import MAX_DECIMALS, plain
-from shared.core.rule_documents import (
-    MAX_CONFIRM,
-    MAX_COST_FACTOR,
-    MAX_FACTOR_PCT,
-    MAX_TAKE_PROFIT_PCT,
-)
-from shared.core.rules import DEFAULT_COOLDOWN, Destination, When
+from shared.core.rule_documents import MAX_COST_FACTOR, MAX_FACTOR_PCT, MAX_TAKE_PROFIT_PCT
+from shared.core.rules import DEFAULT_COOLDOWN, Destination, ExitAction, When
 from shared.core.strategy import MAX_AMOUNT_USDT, MAX_ASSETS, MAX_NAME_LENGTH, MIN_ASSETS, REQUIRED_FIELDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -52,6 +52,7 @@ def strategy_schema(max_assets: int = MAX_ASSETS, *, of_files: bool = True) -> S
             {"enum": [True, "true"], "description": "Percent of the value at the peak instead."},
         ),
         "start": _start(number, asset),
+        "auto_invest": _auto_invest(number, asset),
     }
     return {
         "title": "Strategy",
@@ -69,9 +70,9 @@ def _rebalance(number: Schema) -> Schema:
             "description": "When an asset is off its target.",
         },
         "interval": interval | _told("Whole minutes, hours or days.", "7d"),
-        "when": _choice(When, "With both interval and threshold: any of them, or all."),
+        "when": _choice(tuple(When), "With both interval and threshold: any of them, or all."),
         "min_drift": number | _told("Percentage points an asset must be off for a run of the interval.", "0.5"),
-        "destination": _choice(Destination, "Where an asset outside its band goes."),
+        "destination": _choice(tuple(Destination), "Where an asset outside its band goes."),
         "cooldown": interval | {"default": f"{DEFAULT_COOLDOWN.seconds // 60}m"},
         "cost_guard": number | _told(f"Least benefit in times the cost, at most {plain(MAX_COST_FACTOR)}.", "2"),
     }
@@ -97,9 +98,8 @@ def _thresholds(points: Schema, number: Schema) -> list[Schema]:
 
 
 def _exit_level(percent: Schema, trailing: Schema) -> Schema:
-    count: Schema = {"type": ["string", "integer"], "minimum": 1, "maximum": MAX_CONFIRM, "pattern": "^[0-9]{1,3}$"}
-    confirm = count | _told("Consecutive quotes it must hold.", "3")
-    properties = {"percent": percent, "confirm": confirm, "trailing": trailing}
+    action = _choice(tuple(ExitAction), "Sell all and return the money, return the coins as they are, or only pause.")
+    properties = {"percent": percent, "confirm": _CONFIRM, "trailing": trailing, "action": action}
     return {"oneOf": [percent, _mapping(properties, ["percent"])]}
 
 
@@ -111,14 +111,74 @@ def _start(number: Schema, asset: Schema) -> Schema:
     return _mapping(properties, ["asset"]) | {"oneOf": [{"required": [side]} for side in sides]}
 
 
+def _auto_invest(number: Schema, asset: Schema) -> Schema:
+    interval: Schema = {"type": "string", "pattern": _DURATION_PATTERN}
+    loss = number | _told("More than 0 and less than 100: percent of the money put in.", "5")
+    between = interval | _told("Least time between two cycles.", "7d")
+    total = number | _told(f"It pauses at so much (quote currency), at most {plain(MAX_TOTAL_USDT)}.", "100000")
+    late = f"How late a cycle may still be made, {interval_text(MIN_INTERVAL)} to {interval_text(MAX_GRACE)}."
+    properties: Schema = {
+        "amount": number | _told(f"Of the asset, each cycle; less than {plain(MAX_TOTAL_USDT)} USDT in value.", "50"),
+        "asset": asset | _told("The funding asset unless given.", "USDT"),
+        "schedule": _schedule(),
+        "drawdown": _mapping({"loss": loss, "min_interval": between, "confirm": _CONFIRM}, ["loss", "min_interval"])
+        | {"description": "A cycle when the loss is at least so large, with or without a schedule."},
+        "pause_at_total": total,
+        "short_balance": _choice(ANSWERS["short_balance"], "When the spot wallet holds less than a cycle needs."),
+        "over_limit": _choice(ANSWERS["over_limit"], "When a cycle would pass the limit of a strategy."),
+        "composition_change": _choice(ANSWERS["composition_change"], "When the targets are edited."),
+        "grace": interval | _told(late, "12h") | {"default": interval_text(DEFAULT_GRACE)},
+    }
+    return _mapping(properties, ["amount"]) | {
+        "anyOf": [{"required": ["schedule"]}, {"required": ["drawdown"]}],
+        "description": "Puts money from the spot wallet into the strategy, by dates, at a loss, or both.",
+    }
+
+
+def _schedule() -> Schema:
+    days, hours = rf"{'|'.join(WEEKDAYS)}|[1-9][0-9]{{0,2}}d", r"[1-9][0-9]{0,3}h"
+    most_days, most_hours = MAX_EVERY[Period.DAYS], MAX_EVERY[Period.HOURS]
+    by_days = _pattern(days) | _told(f"A weekday, or 1d to {most_days}d, counted from the start.", "friday")
+    by_hours = _pattern(hours) | _told(f"1h to {most_hours}h, counted from the start.", "6h")
+    short = _pattern(f"{days}|{hours}") | _told("What would be behind every, at 00:00 UTC.", "friday")
+    local: Schema = {
+        "at": _pattern(TIME_OF_DAY) | _told("Local time of day.", "14:00") | {"default": "00:00"},
+        "zone": {"type": "string", "default": "UTC"} | _told("An IANA time zone.", "Europe/Berlin"),
+    }
+    monthly = _whole(31, "Day of the month; of a shorter month the last.", "31")
+    return {
+        "oneOf": [
+            short,
+            _mapping({"every": by_days} | local, ["every"]),
+            _mapping({"every": by_hours}, ["every"]),
+            _mapping({"monthly": monthly} | local, ["monthly"]),
+        ],
+        "description": "When a cycle falls due.",
+        "examples": [{"every": "friday", "at": "14:00", "zone": "Europe/Berlin"}],
+    }
+
+
+def _pattern(pattern: str) -> Schema:
+    return {"type": "string", "pattern": f"^({pattern})$"}
+
+
 def _mapping(properties: Schema, required: list[str]) -> Schema:
     return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
 
 
-def _choice(kind: type[When] | type[Destination], description: str) -> Schema:
-    values = [each.value for each in kind]
+def _choice(choices: Sequence[StrEnum], description: str) -> Schema:
+    values = [each.value for each in choices]
     return {"enum": values, "default": values[0], "description": description}
+
+
+def _whole(most: int, description: str, example: str) -> Schema:
+    pattern = rf"^[0-9]{{1,{len(str(most))}}}$"
+    limits: Schema = {"type": ["string", "integer"], "minimum": 1, "maximum": most, "pattern": pattern}
+    return limits | _told(description, example)
 
 
 def _told(description: str, example: str) -> Schema:
     return {"description": description, "examples": [example]}
+
+
+_CONFIRM = _whole(MAX_CONFIRM, "Consecutive quotes it must hold.", "3")

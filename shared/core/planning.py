@@ -43,6 +43,7 @@ __all__ = [
     "is_settled",
     "minimum_amount",
     "sell_orders",
+    "smallest_cycle",
     "smallest_leg",
     "smallest_threshold",
     "value_after_fees",
@@ -252,6 +253,14 @@ def smallest_threshold(
     """The smallest threshold (percentage points, 2 decimals, rounded up) whose correction can trade at ``amount``."""
     legs = [smallest_leg(asset, instruments, quotes) for asset in targets_pct if asset != quote]
     return ceil_to_step(max(legs, default=ZERO) * HUNDRED / amount, _CENT)
+
+
+def smallest_cycle(targets_pct: Mapping[str, Decimal], instruments: Instruments, quotes: Quotes, quote: str) -> Decimal:
+    """The least value (quote currency) of new money that can buy any of the targets: the smallest of their legs.
+
+    Less than that waits as cash until more comes. Raises Refused for an asset without an instrument or a quote.
+    """
+    return min((smallest_leg(asset, instruments, quotes) for asset in targets_pct if asset != quote), default=ZERO)
 
 
 @exact

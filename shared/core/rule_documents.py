@@ -1,66 +1,63 @@
 """The rules of a strategy as they are written in files: read with every problem told, and written back."""
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import TypeVar
 
+from shared.core.document_fields import (
+    Collector,
+    fields_of,
+    interval_text,
+    parse_between,
+    parse_choice,
+    parse_confirm,
+    parse_duration,
+    parse_flag,
+    parse_interval,
+)
 from shared.core.errors import Problem, Refused, shown
 from shared.core.money import HUNDRED, ZERO, parse_asset, parse_decimal, plain
-from shared.core.rules import DEFAULT_COOLDOWN, Band, Destination, ExitLevel, RebalanceRule, StartPrice, When
+from shared.core.rules import (
+    DEFAULT_COOLDOWN,
+    Band,
+    Destination,
+    ExitAction,
+    ExitLevel,
+    RebalanceRule,
+    StartPrice,
+    When,
+)
 
-MIN_INTERVAL = timedelta(minutes=1)
-MAX_INTERVAL = timedelta(days=366)
 MAX_COOLDOWN = timedelta(days=30)
 MAX_FACTOR_PCT = Decimal(1000)
 MAX_COST_FACTOR = Decimal(1000)
 MAX_TAKE_PROFIT_PCT = Decimal(10_000)
-MAX_CONFIRM = 100
 RULE_FIELDS = ("threshold", "interval", "when", "min_drift", "destination", "cooldown", "cost_guard", "hold")
 THRESHOLD_FIELDS = ("points", "relative", "factor", "floor", "per_asset")
-EXIT_FIELDS = ("percent", "confirm", "trailing")
+EXIT_FIELDS = ("percent", "confirm", "trailing", "action")
 START_FIELDS = ("asset", "at_or_below", "at_or_above")
 
 _T = TypeVar("_T")
-_DURATION = re.compile(r"(0|[1-9][0-9]{0,6})([mhd])")
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _ONE_RULE = 'threshold ("5"), interval ("7d"), either or both, or hold: true'
-
-
-class Collector:
-    """Runs parsers and gathers their problems, so that one refusal tells everything."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def take(self, parse: Callable[[], _T], otherwise: _T) -> _T:
-        """What ``parse`` returns; when it refuses, its problems are kept and ``otherwise`` stands in."""
-        try:
-            return parse()
-        except Refused as refused:
-            self.problems.extend(refused.problems)
-            return otherwise
-
-    def done(self) -> None:
-        """Raises Refused with every problem, if there is one."""
-        if self.problems:
-            raise Refused(self.problems)
 
 
 def parse_rule(value: object) -> RebalanceRule:
     """The ``rebalance`` of a strategy file. Raises Refused with every problem."""
-    given = _fields(value, "rebalance", RULE_FIELDS, _ONE_RULE)
+    given = fields_of(value, "rebalance", RULE_FIELDS, _ONE_RULE)
     collector = Collector()
     take = collector.take
-    held = take(lambda: _parse_flag(given.get("hold"), "rebalance.hold"), False)
+    held = take(lambda: parse_flag(given.get("hold"), "rebalance.hold"), False)
     rule = RebalanceRule(
         threshold=take(lambda: _optional(given, "threshold", _parse_threshold), None),
         interval=take(lambda: _optional(given, "interval", parse_interval), None),
-        when=take(lambda: _parse_choice(given, "when", When, When.ANY), When.ANY),
+        when=take(lambda: parse_choice(given.get("when"), "rebalance.when", tuple(When), When.ANY), When.ANY),
         min_drift=take(lambda: _optional(given, "min_drift", _parse_points), None),
         destination=take(
-            lambda: _parse_choice(given, "destination", Destination, Destination.TARGET), Destination.TARGET
+            lambda: parse_choice(
+                given.get("destination"), "rebalance.destination", tuple(Destination), Destination.TARGET
+            ),
+            Destination.TARGET,
         ),
         cooldown=take(lambda: _parse_cooldown(given.get("cooldown")), DEFAULT_COOLDOWN),
         cost_guard=take(lambda: _optional(given, "cost_guard", _parse_cost_factor), None),
@@ -110,40 +107,29 @@ def rule_document(rule: RebalanceRule) -> dict[str, object]:
     return document
 
 
-def parse_interval(text: object, field: str = "rebalance.interval") -> timedelta:
-    """An interval as in "15m", "12h", "7d": whole minutes, hours or days, 1 minute to 366 days. Raises Refused."""
-    return _parse_duration(text, field, MIN_INTERVAL, MAX_INTERVAL)
-
-
-def interval_text(interval: timedelta) -> str:
-    """The shortest text that is read back as the same interval or cooldown."""
-    if not interval:
-        return "0m"
-    for unit in "dhm":
-        count, rest = divmod(interval, _UNITS[unit])
-        if not rest:
-            return f"{count}{unit}"
-    raise Refused.one("interval", interval, "whole minutes", "is not a whole number of minutes")
-
-
 def parse_exit_level(value: object, field: str) -> ExitLevel | None:
-    """``take_profit`` or ``stop_loss``: a number, or {percent, confirm}. None when not given. Raises Refused."""
+    """``take_profit`` or ``stop_loss``: a number, or {percent, confirm, trailing, action}. None when not given.
+
+    Raises Refused with every problem.
+    """
     if value is None:
         return None
     if not isinstance(value, Mapping):
         return ExitLevel(_parse_exit_percent(value, field, field))
-    given = _fields(value, field, EXIT_FIELDS, 'a number as in "15", or {percent: "15", confirm: "3"}')
+    given = fields_of(value, field, EXIT_FIELDS, 'a number as in "15", or {percent: "15", confirm: "3"}')
     collector = Collector()
-    percent = collector.take(lambda: _parse_exit_percent(given.get("percent"), f"{field}.percent", field), ZERO)
-    confirm = collector.take(lambda: _parse_confirm(given.get("confirm"), f"{field}.confirm"), None)
-    trailing = given.get("trailing")
+    take = collector.take
+    percent = take(lambda: _parse_exit_percent(given.get("percent"), f"{field}.percent", field), ZERO)
+    confirm = take(lambda: parse_confirm(given.get("confirm"), f"{field}.confirm"), None)
+    trailing, points, from_peak = given.get("trailing"), None, False
     if field == "stop_loss":
-        from_peak = collector.take(lambda: _parse_flag(trailing, f"{field}.trailing"), False)
-        collector.done()
-        return ExitLevel(percent, confirm, from_peak=from_peak)
-    points = collector.take(lambda: _parse_trailing(trailing, f"{field}.trailing", percent), None)
+        from_peak = take(lambda: parse_flag(trailing, f"{field}.trailing"), False)
+    else:
+        points = take(lambda: _parse_trailing(trailing, f"{field}.trailing", percent), None)
+    written, actions = given.get("action"), tuple(ExitAction)
+    action = take(lambda: parse_choice(written, f"{field}.action", actions, ExitAction.SELL), ExitAction.SELL)
     collector.done()
-    return ExitLevel(percent, confirm, points)
+    return ExitLevel(percent, confirm, points, from_peak, action)
 
 
 def exit_level_document(level: ExitLevel) -> object:
@@ -155,6 +141,8 @@ def exit_level_document(level: ExitLevel) -> object:
         document["trailing"] = plain(level.trailing)
     if level.from_peak:
         document["trailing"] = True
+    if level.action is not ExitAction.SELL:
+        document["action"] = level.action.value
     return document if len(document) > 1 else document["percent"]
 
 
@@ -163,7 +151,7 @@ def parse_start(value: object, targets: Mapping[str, Decimal]) -> StartPrice | N
     if value is None:
         return None
     allowed = '{asset: BTC, at_or_below: "50000"} or {asset: BTC, at_or_above: "50000"}'
-    given = _fields(value, "start", START_FIELDS, allowed)
+    given = fields_of(value, "start", START_FIELDS, allowed)
     collector = Collector()
     asset = collector.take(lambda: parse_asset(given.get("asset"), "start.asset"), "")
     if asset and targets and asset not in targets:
@@ -183,20 +171,6 @@ def start_document(start: StartPrice) -> dict[str, object]:
     return {"asset": start.asset, "at_or_above" if start.above else "at_or_below": plain(start.price)}
 
 
-def _fields(value: object, field: str, names: tuple[str, ...], allowed: str) -> Mapping[str, object]:
-    """The fields of a mapping, those without a value left out. Raises Refused for a field that does not belong."""
-    if not isinstance(value, Mapping):
-        raise Refused.one(field, value, allowed, "is not a mapping")
-    problems = [
-        Problem(f"{field}.{shown(str(key))}", shown(value[key]), ", ".join(names), f"is not a field of {field}")
-        for key in value
-        if key not in names
-    ]
-    if problems:
-        raise Refused(problems)
-    return {key: one for key, one in value.items() if one is not None}
-
-
 def _optional(given: Mapping[str, object], name: str, parse: Callable[[object, str], _T]) -> _T | None:
     return parse(given[name], f"rebalance.{name}") if name in given else None
 
@@ -206,7 +180,7 @@ def _parse_threshold(value: object, field: str) -> Band:
     if not isinstance(value, Mapping):
         return Band(_parse_points(value, field))
     forms = '{points: "5"}, {relative: "15"} or {factor: "20", floor: "1"}, with per_asset: {BTC: "3"} if wanted'
-    given = _fields(value, field, THRESHOLD_FIELDS, forms)
+    given = fields_of(value, field, THRESHOLD_FIELDS, forms)
     kinds = {name for name in given if name != "per_asset"}
     if kinds not in ({"points"}, {"relative"}, {"factor", "floor"}):
         raise Refused.one(field, ", ".join(sorted(kinds)) or "nothing", forms, "is not one kind of threshold")
@@ -263,34 +237,27 @@ def refuse_unknown_assets(rule: RebalanceRule, targets: Mapping[str, Decimal]) -
 
 def _parse_points(value: object, field: str) -> Decimal:
     allowed = "more than 0 and less than 100 (percentage points)"
-    return _parse_between(value, field, allowed, HUNDRED, below=True)
+    return parse_between(value, field, allowed, HUNDRED, below=True)
 
 
 def _parse_factor(value: object, field: str) -> Decimal:
     allowed = f"more than 0, at most {plain(MAX_FACTOR_PCT)} (percent of the target)"
-    return _parse_between(value, field, allowed, MAX_FACTOR_PCT)
+    return parse_between(value, field, allowed, MAX_FACTOR_PCT)
 
 
 def _parse_cost_factor(value: object, field: str) -> Decimal:
     allowed = f"more than 0, at most {plain(MAX_COST_FACTOR)} (times fees and spread)"
-    return _parse_between(value, field, allowed, MAX_COST_FACTOR)
+    return parse_between(value, field, allowed, MAX_COST_FACTOR)
 
 
 def _parse_price(value: object, field: str) -> Decimal:
-    return _parse_between(value, field, "more than 0 (in the quote currency)", Decimal(10) ** 18)
-
-
-def _parse_between(value: object, field: str, allowed: str, most: Decimal, *, below: bool = False) -> Decimal:
-    found = parse_decimal(value, field, allowed)
-    if not ZERO < found <= most or (below and found == most):
-        raise Refused.one(field, value, allowed, "is out of range")
-    return found
+    return parse_between(value, field, "more than 0 (in the quote currency)", Decimal(10) ** 18)
 
 
 def _parse_exit_percent(value: object, field: str, kind: str) -> Decimal:
     if kind == "take_profit":
         allowed = f"more than 0, at most {plain(MAX_TAKE_PROFIT_PCT)} (percent of the money put in)"
-        return _parse_between(value, field, allowed, MAX_TAKE_PROFIT_PCT)
+        return parse_between(value, field, allowed, MAX_TAKE_PROFIT_PCT)
     allowed = "more than -100 and less than 0 (percent of the money put in)"
     level = parse_decimal(value, field, allowed)
     if not -HUNDRED < level < ZERO:
@@ -303,50 +270,10 @@ def _parse_trailing(value: object, field: str, percent: Decimal) -> Decimal | No
     if value is None:
         return None
     allowed = "more than 0 and less than percent (points of profit)"
-    return _parse_between(value, field, allowed, percent, below=True) if percent > 0 else None
-
-
-def _parse_confirm(value: object, field: str) -> int | None:
-    if value is None:
-        return None
-    allowed = f"a whole number from 1 to {MAX_CONFIRM} (consecutive quotes)"
-    count = parse_decimal(value, field, allowed)
-    if count != count.to_integral_value() or not 1 <= count <= MAX_CONFIRM:
-        raise Refused.one(field, value, allowed, "is out of range")
-    return int(count)
+    return parse_between(value, field, allowed, percent, below=True) if percent > 0 else None
 
 
 def _parse_cooldown(value: object) -> timedelta:
     if value is None:
         return DEFAULT_COOLDOWN
-    return _parse_duration(value, "rebalance.cooldown", timedelta(0), MAX_COOLDOWN)
-
-
-def _parse_duration(text: object, field: str, least: timedelta, most: timedelta) -> timedelta:
-    allowed = f'a whole number of m, h or d from "{interval_text(least)}" to "{interval_text(most)}"'
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise Refused.one(field, text, allowed, "is not an interval")
-    duration = int(match[1]) * _UNITS[match[2]]
-    if not least <= duration <= most:
-        raise Refused.one(field, text, allowed, "is out of range")
-    return duration
-
-
-def _parse_flag(value: object, field: str) -> bool:
-    if value is None:
-        return False
-    if value is True or value == "true":
-        return True
-    raise Refused.one(field, value, "true, or nothing at all", "is not true")
-
-
-_Choice = TypeVar("_Choice", When, Destination)
-
-
-def _parse_choice(given: Mapping[str, object], name: str, kind: type[_Choice], default: _Choice) -> _Choice:
-    value = given.get(name, default.value)
-    if not isinstance(value, str) or value not in [each.value for each in kind]:
-        allowed = ", ".join(each.value for each in kind)
-        raise Refused.one(f"rebalance.{name}", value, allowed, "is not one of them")
-    return kind(value)
+    return parse_duration(value, "rebalance.cooldown", timedelta(0), MAX_COOLDOWN)

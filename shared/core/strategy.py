@@ -6,14 +6,16 @@ All percentages are exact decimals in percent ("40" is 40 %); thresholds are per
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from shared.core.auto_invest import AutoInvest
+from shared.core.auto_invest import DEFAULT_GRACE, AutoInvest, Period
+from shared.core.auto_invest_documents import auto_invest_document, parse_auto_invest
+from shared.core.document_fields import Collector, interval_text
 from shared.core.errors import Problem, Refused, shown
 from shared.core.money import HUNDRED, ZERO, parse_asset, parse_decimal, plain
 from shared.core.rule_documents import (
-    Collector,
     exit_level_document,
     parse_exit_level,
     parse_rule,
@@ -31,8 +33,9 @@ MAX_ASSETS_EVER = 100
 MAX_AMOUNT_USDT = Decimal(200_000)
 MAX_NAME_LENGTH = 80
 REQUIRED_FIELDS = ("name", "venue", "funding_asset", "amount", "targets", "rebalance")
-OPTIONAL_FIELDS = ("take_profit", "stop_loss", "start")
+OPTIONAL_FIELDS = ("take_profit", "stop_loss", "start", "auto_invest")
 
+_OFTEN = timedelta(hours=1)
 _FIELDS = frozenset(REQUIRED_FIELDS + OPTIONAL_FIELDS)
 
 
@@ -107,16 +110,18 @@ def parse_strategy(document: object, *, max_assets: int = MAX_ASSETS_EVER) -> St
     take = collector.take
     no_targets: dict[str, Decimal] = {}
     targets = take(lambda: parse_targets(document["targets"], max_assets), no_targets)
+    funding_asset = take(lambda: parse_asset(document["funding_asset"], "funding_asset"), "")
     definition = StrategyDefinition(
         name=take(lambda: _parse_name(document["name"]), ""),
         venue=take(lambda: _parse_venue(document["venue"]), ""),
-        funding_asset=take(lambda: parse_asset(document["funding_asset"], "funding_asset"), ""),
+        funding_asset=funding_asset,
         amount=take(lambda: _parse_amount(document["amount"]), ZERO),
         targets=targets,
         rule=take(lambda: parse_rule(document["rebalance"]), RebalanceRule()),
         take_profit=take(lambda: parse_exit_level(document.get("take_profit"), "take_profit"), None),
         stop_loss=take(lambda: parse_exit_level(document.get("stop_loss"), "stop_loss"), None),
         start=take(lambda: parse_start(document.get("start"), targets), None),
+        auto_invest=take(lambda: parse_auto_invest(document.get("auto_invest"), funding_asset), None),
     )
     take(lambda: refuse_unknown_assets(definition.rule, targets), None)
     if definition.funding_asset == "USDT" and definition.amount >= MAX_AMOUNT_USDT:
@@ -167,11 +172,64 @@ def strategy_document(definition: StrategyDefinition) -> dict[str, object]:
         document["stop_loss"] = exit_level_document(definition.stop_loss)
     if definition.start is not None:
         document["start"] = start_document(definition.start)
+    if definition.auto_invest is not None:
+        document["auto_invest"] = auto_invest_document(definition.auto_invest, definition.funding_asset)
     return document
 
 
 def warnings_of(definition: StrategyDefinition) -> list[str]:
-    """What is allowed but probably not meant: a threshold that can never fire on the low side."""
+    """What is allowed but probably not meant: a threshold that can never fire on the low side, an Auto-Invest that
+    soon ends, is never due, or is due oftener than thought.
+    """
+    auto_invest = definition.auto_invest
+    return _threshold_warnings(definition) + (
+        []
+        if auto_invest is None
+        else [*_total_warnings(definition, auto_invest), *_due_warnings(definition, auto_invest)]
+    )
+
+
+def _total_warnings(definition: StrategyDefinition, auto_invest: AutoInvest) -> list[str]:
+    """What amounts and limits say of each other, as far as no price is needed."""
+    found = []
+    amount, total = auto_invest.amount, auto_invest.pause_at_total
+    if auto_invest.asset == "USDT" and total is not None and total <= amount:
+        found.append(f"auto_invest pauses after its first cycle: {plain(amount)} USDT reach {plain(total)} in total")
+    if auto_invest.asset == definition.funding_asset == "USDT" and definition.amount + amount >= MAX_AMOUNT_USDT:
+        found.append(
+            f"auto_invest can make no cycle: {plain(definition.amount)} and {plain(amount)} USDT reach the limit of "
+            f"{plain(MAX_AMOUNT_USDT)} USDT that a strategy may hold"
+        )
+    return found
+
+
+def _due_warnings(definition: StrategyDefinition, auto_invest: AutoInvest) -> list[str]:
+    """When cycles fall due otherwise than may be thought."""
+    found = []
+    schedule, drawdown, grace = auto_invest.schedule, auto_invest.drawdown, auto_invest.grace
+    if schedule is not None and schedule.period is Period.HOURS and grace != DEFAULT_GRACE:
+        every = timedelta(hours=schedule.every)
+        if grace > every:
+            found.append(
+                f"auto_invest.grace {interval_text(grace)} is longer than the {interval_text(every)} between two "
+                "cycles: of several that were missed only the newest is made up for"
+            )
+    if drawdown is not None:
+        stop_loss = definition.stop_loss
+        if stop_loss is not None and drawdown.loss_pct >= -stop_loss.percent:
+            found.append(
+                f"auto_invest.drawdown.loss {plain(drawdown.loss_pct)} is not reached: "
+                f"the stop-loss acts first, at {plain(stop_loss.percent)} %"
+            )
+        if drawdown.min_interval < _OFTEN:
+            found.append(
+                f"auto_invest.drawdown invests {plain(auto_invest.amount)} {auto_invest.asset} every "
+                f"{interval_text(drawdown.min_interval)} for as long as the loss lasts"
+            )
+    return found
+
+
+def _threshold_warnings(definition: StrategyDefinition) -> list[str]:
     band = definition.rule.threshold
     if band is None:
         return []

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from shared.core.document_fields import interval_text
 from shared.core.drift import Valuation, profit_pct, shown_text, weight_pct
 from shared.core.identity import plan_id
 from shared.core.money import ZERO, plain
 from shared.core.position import Position
 from shared.core.reasons import Reason, code_of
-from shared.core.rule_documents import interval_text
 from shared.core.rules import Destination
 from shared.core.situation import NONE_YET, ExitConfirmations, Market, Peak, Situation
 from shared.core.strategy import StrategyDefinition

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from shared.contracts.strategy_schema import strategy_schema
+from shared.core.auto_invest_documents import AUTO_INVEST_FIELDS, DRAWDOWN_FIELDS, SCHEDULE_FIELDS
 from shared.core.errors import Refused
 from shared.core.rule_documents import EXIT_FIELDS, RULE_FIELDS, START_FIELDS, THRESHOLD_FIELDS
 from shared.core.strategy import OPTIONAL_FIELDS, REQUIRED_FIELDS, parse_strategy, strategy_document
 from tests.core.portfolio_samples import BIGONE
+from tests.core.test_auto_invest_documents import ACCEPTED as AUTO_INVESTS
 from tests.core.test_rule_documents import DOCUMENT, RULES
 
 _TYPES = {"object": dict, "string": str, "integer": int, "number": (int, float)}
@@ -58,10 +60,15 @@ LEVELS: list[dict[str, Any]] = [
     {"take_profit": {"percent": "15", "trailing": "3"}, "stop_loss": {"percent": "-8", "trailing": True}},
     {"start": {"asset": "BTC", "at_or_below": "50000"}},
     {"start": {"asset": "BTC", "at_or_above": 50000}},
+    {"take_profit": {"percent": "15", "action": "keep"}, "stop_loss": {"percent": "-8", "action": "pause"}},
+    {"take_profit": {"percent": "15", "action": "sell"}, "stop_loss": {"percent": "-8", "trailing": True}},
 ]
 
 
-@pytest.mark.parametrize("changes", [*({"rebalance": rule} for rule, _ in RULES), *LEVELS])
+@pytest.mark.parametrize(
+    "changes",
+    [*({"rebalance": rule} for rule, _ in RULES), *({"auto_invest": one} for one, _ in AUTO_INVESTS), *LEVELS],
+)
 def test_schema_when_the_parser_accepts_a_document_accepts_it_too(changes: dict[str, Any]) -> None:
     document = {**DOCUMENT, **changes}
     if None not in document["rebalance"].values():  # `interval:` with nothing behind it is read as left out
@@ -94,6 +101,24 @@ def test_schema_when_the_parser_accepts_a_document_accepts_it_too(changes: dict[
         {"stop_loss": {"percent": "-8", "confirm": 101}},
         {"start": {"asset": "BTC"}},
         {"start": {"asset": "BTC", "at_or_below": "1", "at_or_above": "2"}},
+        {"take_profit": {"percent": "15", "action": "hold"}},
+        {"stop_loss": {"action": "keep"}},
+        {"auto_invest": "50"},
+        {"auto_invest": {"amount": "50"}},
+        {"auto_invest": {"schedule": "friday"}},
+        {"auto_invest": {"amount": "50", "schedule": "freitag"}},
+        {"auto_invest": {"amount": "50", "schedule": {"every": "0d"}}},
+        {"auto_invest": {"amount": "50", "schedule": {"every": "friday", "monthly": 31}}},
+        {"auto_invest": {"amount": "50", "schedule": {"every": "friday", "at": "24:00"}}},
+        {"auto_invest": {"amount": "50", "schedule": {"every": "6h", "at": "14:00"}}},
+        {"auto_invest": {"amount": "50", "schedule": {"monthly": 32}}},
+        {"auto_invest": {"amount": "50", "schedule": {"at": "14:00"}}},
+        {"auto_invest": {"amount": "50", "drawdown": {"loss": "5"}}},
+        {"auto_invest": {"amount": "50", "drawdown": "5"}},
+        {"auto_invest": {"amount": "50", "schedule": "friday", "short_balance": "continue"}},
+        {"auto_invest": {"amount": "50", "schedule": "friday", "composition_change": "skip"}},
+        {"auto_invest": {"amount": "50", "schedule": "friday", "grace": "1w"}},
+        {"auto_invest": {"amount": "50", "schedule": "friday", "moon": "1"}},
     ],
 )
 def test_schema_when_a_document_is_of_the_wrong_shape_refuses_it_as_the_parser_does(changes: dict[str, Any]) -> None:
@@ -118,4 +143,9 @@ def test_schema_when_compared_with_the_parser_has_the_same_fields() -> None:
     assert set.union(*kinds) == set(THRESHOLD_FIELDS)
     assert set(found["take_profit"]["oneOf"][1]["properties"]) == set(EXIT_FIELDS)
     assert set(found["start"]["properties"]) == set(START_FIELDS)
+    auto_invest = found["auto_invest"]["properties"]
+    kinds = [set(kind["properties"]) for kind in auto_invest["schedule"]["oneOf"][1:]]
+    assert set(auto_invest) == set(AUTO_INVEST_FIELDS)
+    assert set.union(*kinds) == set(SCHEDULE_FIELDS)
+    assert set(auto_invest["drawdown"]["properties"]) == set(DRAWDOWN_FIELDS)
     assert strategy_schema(25)["properties"]["targets"]["maxProperties"] == 25

@@ -24,6 +24,7 @@ from shared.core.planning import (
     is_settled,
     minimum_amount,
     sell_orders,
+    smallest_cycle,
     smallest_threshold,
     value_after_fees,
 )
@@ -236,6 +237,18 @@ def test_minimum_amount_when_widths_are_by_asset_is_of_the_narrowest(
     found = minimum_amount({"ONE": D(60), "BTC": D(40)}, points, listed, quotes, "USDT")
     assert found.amount == D(amount)
     assert named in found.explanation
+
+
+def test_smallest_cycle_when_of_several_targets_is_the_smallest_leg_of_them() -> None:
+    quotes = {asset: Quote(price, price, AT) for asset, price in {"ONE": D("0.01"), "BTC": D(50_000)}.items()}
+    listed = {
+        "ONE": replace(instrument("ONE"), min_notional=D(6)),
+        "BTC": replace(instrument("BTC"), min_quantity=D("0.001")),
+    }
+    assert smallest_cycle({"ONE": D(60), "BTC": D(40)}, listed, quotes, "USDT") == D("6.30")
+    assert smallest_cycle({"USDT": D(60), "BTC": D(40)}, listed, quotes, "USDT") == D("52.5")
+    with pytest.raises(Refused):
+        smallest_cycle({"ONE": D(60), "XYZ": D(40)}, listed, quotes, "USDT")
 
 
 def test_minimum_amount_when_threshold_is_the_narrowest_names_it() -> None:

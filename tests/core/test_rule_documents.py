@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.core.errors import Refused
-from shared.core.rules import Band, Destination, ExitLevel, RebalanceRule, StartPrice, When, leg_widths
+from shared.core.rules import Band, Destination, ExitAction, ExitLevel, RebalanceRule, StartPrice, When, leg_widths
 from shared.core.strategy import MAX_ASSETS, parse_strategy, strategy_document, warnings_of
 from tests.core.portfolio_samples import BIGONE
 
@@ -100,6 +100,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"take_profit": {"percent": "15", "trailing": True}}, "take_profit.trailing"),
     ({"stop_loss": {"percent": "-8", "trailing": "3"}}, "stop_loss.trailing"),
     ({"stop_loss": {"percent": "8"}}, "stop_loss.percent"),
+    ({"stop_loss": {"percent": "-8", "action": "hold"}}, "stop_loss.action"),
+    ({"take_profit": {"percent": "15", "action": True}}, "take_profit.action"),
+    ({"take_profit": {"action": "keep"}}, "take_profit.percent"),
     ({"stop_loss": {"percent": "-8", "moon": "1"}}, "stop_loss.moon"),
     ({"start": "50000"}, "start"),
     ({"start": {"asset": "BTC"}}, "start"),
@@ -129,6 +132,18 @@ def test_rule_when_out_of_range_refuses_naming_field_and_allowed(changes: dict[s
         ({"take_profit": {"percent": "15", "trailing": "3", "confirm": "2"}}, "take_profit", ExitLevel(D(15), 2, D(3))),
         ({"stop_loss": {"percent": "-8", "trailing": True}}, "stop_loss", ExitLevel(D(-8), from_peak=True)),
         ({"stop_loss": {"percent": "-8", "trailing": "true"}}, "stop_loss", ExitLevel(D(-8), from_peak=True)),
+        ({"take_profit": {"percent": "15", "action": "sell"}}, "take_profit", ExitLevel(D(15))),
+        ({"take_profit": {"percent": "15", "action": "keep"}}, "take_profit", ExitLevel(D(15), action=ExitAction.KEEP)),
+        (
+            {"take_profit": {"percent": "15", "trailing": "3", "confirm": "2", "action": "pause"}},
+            "take_profit",
+            ExitLevel(D(15), 2, D(3), action=ExitAction.PAUSE),
+        ),
+        (
+            {"stop_loss": {"percent": "-8", "trailing": True, "action": "pause"}},
+            "stop_loss",
+            ExitLevel(D(-8), from_peak=True, action=ExitAction.PAUSE),
+        ),
         ({"start": {"asset": "BTC", "at_or_below": "50000"}}, "start", StartPrice("BTC", D(50000), above=False)),
         ({"start": {"asset": "BTC", "at_or_above": "0.5"}}, "start", StartPrice("BTC", D("0.5"), above=True)),
         ({"start": None}, "start", None),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.core.document_fields import interval_text, parse_interval
 from shared.core.errors import Refused
-from shared.core.rule_documents import interval_text, parse_interval
 from shared.core.rules import Band, ExitLevel, RebalanceRule
 from shared.core.strategy import MAX_ASSETS, parse_strategy, strategy_document, warnings_of
 

@@ -35,6 +35,8 @@ CORE_MUST_NOT_IMPORT = frozenset(
     {"asyncio", "concurrent", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
      "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid", "warnings"}
 )  # fmt: skip
+CORE_MAY_OPEN = frozenset({"time_zones.py"})
+"""What reads files: the time zone database of the package ``tzdata``, the same bytes wherever it is installed."""
 CORE_MUST_NOT_CALL = frozenset({"now", "utcnow", "today", "open", "print", "input", "default_rng", "getenv"})
 CORE_MAY_USE_FLOATS = frozenset({"certificates.py", "drift_index.py", "errors.py"})
 """Where a float decides when to look exactly (certificates) or is a time to wait (errors), never an amount of money."""
@@ -51,6 +53,9 @@ class PlaceOfLibrary:
 TESTS = "tests/*"
 PLACES_OF_LIBRARIES = (
     PlaceOfLibrary("asyncpg", ("*postgres*.py", "deploy/provision.py", TESTS)),
+    PlaceOfLibrary("importlib", ("shared/core/time_zones.py", "deploy/*.py", TESTS)),
+    PlaceOfLibrary("tzdata", (TESTS,)),
+    PlaceOfLibrary("zoneinfo", ("shared/core/time_zones.py", "shared/core/schedule.py", TESTS)),
     PlaceOfLibrary("ccxt", ("services/*/adapters/*.py", TESTS)),
     PlaceOfLibrary("websockets", ("services/*/adapters/*.py", TESTS)),
     PlaceOfLibrary("faststream", ("shared/messaging/*.py", TESTS)),

@@ -154,3 +154,36 @@ def test_start_when_in_the_quote_currency_is_refused() -> None:
 
 def test_warnings_when_a_relative_band_is_the_whole_target_name_every_asset() -> None:
     assert len(preview(rebalance={"threshold": {"relative": "100"}}).warnings) == 3
+
+
+@pytest.mark.parametrize(
+    ("auto_invest", "least"),
+    [
+        ({"amount": "5.25"}, None),
+        ({"amount": "5.24"}, "5.25 USDT"),
+        ({"amount": "0.000105", "asset": "BTC"}, None),
+        ({"amount": "0.0001049", "asset": "BTC"}, "5.25 USDT"),
+    ],
+)
+def test_cycle_when_less_than_the_smallest_order_warns(auto_invest: dict[str, str], least: str | None) -> None:
+    warnings = preview(auto_invest={**auto_invest, "schedule": "friday"}).warnings
+    assert [f"below {least} in value its money waits" in text for text in warnings] == ([] if least is None else [True])
+
+
+@pytest.mark.parametrize(
+    ("auto_invest", "field"),
+    [
+        ({"amount": "1", "asset": "NOPE"}, "auto_invest.asset"),
+        ({"amount": "1", "asset": "HALT"}, "auto_invest.asset"),
+        ({"amount": "4", "asset": "BTC"}, "auto_invest.amount"),
+    ],
+)
+def test_cycle_when_never_possible_is_refused(auto_invest: dict[str, str], field: str) -> None:
+    with pytest.raises(Refused) as refused:
+        preview(auto_invest={**auto_invest, "schedule": "friday"})
+    assert [problem.field for problem in refused.value.problems] == [field]
+
+
+def test_cycle_when_its_asset_has_no_price_now_is_retried_later() -> None:
+    with pytest.raises(RetryLater, match="price of STALE"):
+        preview(auto_invest={"amount": "50", "asset": "STALE", "schedule": "friday"})
