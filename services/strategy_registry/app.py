@@ -9,8 +9,11 @@ from typing import Any
 
 from services.strategy_registry.adapters.market_data import MarketData
 from services.strategy_registry.adapters.postgres import SCHEMA, Pool, RegistryStore, connect
+from services.strategy_registry.answering import Answering
 from services.strategy_registry.commands import PreviewTerms, Registry
 from services.strategy_registry.handlers import connect_handlers
+from services.strategy_registry.payouts import Payouts
+from services.strategy_registry.running import RunningStrategies
 from services.strategy_registry.settings import Settings
 from shared.core.errors import RetryLater
 from shared.messaging.broker import make_broker
@@ -44,6 +47,7 @@ class RegistryApp:
         self._pool: Pool | None = None
         self._relay: OutboxRelay | None = None
         self._registry: Registry | None = None
+        self._payouts: Payouts | None = None
 
     async def start(self) -> None:
         """Connect to Postgres, then serve. What was committed but not published goes out with the first relay run."""
@@ -58,9 +62,11 @@ class RegistryApp:
             slippage_bps=settings.slippage_bps,
             max_assets=settings.max_assets,
         )
-        self._registry = Registry(store, market_data, terms, clock=lambda: datetime.now(UTC), wake=self._relay.wake)
+        answering = Answering(store, clock=lambda: datetime.now(UTC), wake=self._wake)
+        self._registry = Registry(answering, market_data, terms)
+        self._payouts = Payouts(answering, market_data)
         self.health.add("postgres", store.ping)
-        connect_handlers(self._broker, self._registry)
+        connect_handlers(self._broker, self._registry, RunningStrategies(answering, market_data, settings.max_assets))
         await self._broker.start()
 
     async def stop(self) -> None:
@@ -70,10 +76,16 @@ class RegistryApp:
             await self._pool.close()
 
     def background(self) -> Sequence[Coroutine[Any, Any, Any]]:
-        """The outbox relay and the hourly removal of what nobody needs."""
-        if self._relay is None or self._registry is None:
+        """The outbox relay, the payouts, and the hourly removal of what nobody needs."""
+        if self._relay is None or self._registry is None or self._payouts is None:
             raise RuntimeError("start() comes first")
-        return [self._relay.run(), _forget_regularly(self._registry)]
+        return [self._relay.run(), self._payouts.run(), _forget_regularly(self._registry)]
+
+    def _wake(self) -> None:
+        """Something was committed: relay it, and look for a payout that it made due."""
+        if self._relay is not None and self._payouts is not None:
+            self._relay.wake()
+            self._payouts.wake()
 
 
 async def _forget_regularly(registry: Registry) -> None:

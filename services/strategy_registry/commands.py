@@ -1,31 +1,22 @@
-"""What the registry does when told something: answer a command once, or learn a fact and take the steps it allows."""
+"""The registry's part in how strategies begin and end: previews, confirmations, stops, and the others' words."""
 
-import hashlib
-import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
-from services.strategy_registry import life
+from services.strategy_registry import amounts, life
 from services.strategy_registry.adapters.market_data import MarketData
-from services.strategy_registry.adapters.postgres import (
-    CommandReusedError,
-    Preview,
-    ReceivedCommand,
-    RegistryStore,
-    StoredReply,
-    Transaction,
-)
+from services.strategy_registry.adapters.postgres import Preview, Transaction
+from services.strategy_registry.answering import Answering, actor, known, take_steps
 from services.strategy_registry.preview import CheckedPreview, checked_preview, funding_value, refuse_unknown_venue
+from services.strategy_registry.records import Advance, Status
 from shared.contracts.books import TransferSettled
 from shared.contracts.plans import PlanProgressed
 from shared.contracts.strategies import (
-    CommandRefused,
     ConfirmStrategy,
     PreviewStrategy,
-    ProblemFound,
     RecordPeak,
     StopStrategy,
     StrategyChanged,
@@ -33,14 +24,13 @@ from shared.contracts.strategies import (
 )
 from shared.contracts.wire import Message, Meta
 from shared.core import identity
-from shared.core.errors import Refused
+from shared.core.errors import Refused, RetryLater
+from shared.core.money import exact, plain
 from shared.core.strategy import MAX_ASSETS, StrategyDefinition, parse_strategy, strategy_document
 
 _log = logging.getLogger(__name__)
+_CENT = Decimal("0.01")
 _CONFIRMABLE = "the id of a preview that has not expired"
-_REPLIES: dict[str, type[Message]] = {
-    reply.TYPE: reply for reply in (StrategyPreviewed, StrategyChanged, CommandRefused)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +45,18 @@ class PreviewTerms:
 
 
 class Registry:
-    """Commands and facts, each in one transaction. ``clock`` is wall-clock UTC; ``wake`` hurries the outbox relay."""
+    """Commands and facts, each in one transaction."""
 
-    def __init__(
-        self,
-        store: RegistryStore,
-        market_data: MarketData,
-        terms: PreviewTerms,
-        clock: Callable[[], datetime],
-        wake: Callable[[], None],
-    ) -> None:
-        self._store = store
+    def __init__(self, answering: Answering, market_data: MarketData, terms: PreviewTerms) -> None:
+        self._answering = answering
         self._market_data = market_data
         self._terms = terms
-        self._clock = clock
-        self._wake = wake
 
     async def preview(self, command: PreviewStrategy, meta: Meta) -> Message:
         """Check a definition and store it. Replies StrategyPreviewed or CommandRefused; raises RetryLater."""
-        if (given := await self._given_reply(command, meta)) is not None:
+        if (given := await self._answering.given_reply(command, meta)) is not None:
             return given
-        now = self._clock()
+        now = self._answering.clock()
         # Outside of the transaction: prices are read from the streams, which can take long.
         outcome = await self._checked(command)
 
@@ -105,11 +86,11 @@ class Registry:
             )
             return reply
 
-        return await self._answered(command, meta, work)
+        return await self._answering.answered(command, meta, work)
 
     async def confirm(self, command: ConfirmStrategy, meta: Meta) -> Message:
         """Make the strategy of a preview, once. Replies StrategyChanged or CommandRefused; raises RetryLater."""
-        if (given := await self._given_reply(command, meta)) is not None:
+        if (given := await self._answering.given_reply(command, meta)) is not None:
             return given
         outcome = await self._worth_now(command.preview_id)
 
@@ -122,56 +103,58 @@ class Registry:
                 raise outcome
             if preview is None:
                 raise _unknown_preview(command.preview_id)
-            made = life.confirmed(preview.preview_id, preview.document, outcome, self._clock())
+            made = life.confirmed(preview.preview_id, preview.document, outcome, self._answering.clock(), actor(meta))
             await transaction.insert(made, meta)
             return made.record.changed()
 
-        return await self._answered(command, meta, work)
+        return await self._answering.answered(command, meta, work)
 
     async def stop(self, command: StopStrategy, meta: Meta) -> Message:
         """Begin the exit, once. Replies StrategyChanged (the state now) or CommandRefused; raises RetryLater."""
 
         async def work(transaction: Transaction) -> Message:
-            record = await transaction.strategy(command.strategy_id)
-            if record is None:
-                raise Refused.one("strategy_id", command.strategy_id, "the id of a strategy", "is not known")
-            after = await _take_steps(transaction, record, life.with_stop(record, command), meta)
+            record = await known(transaction, command.strategy_id)
+            after = await take_steps(transaction, record, lambda one: Advance(life.with_stop(one, command)), meta)
             return after.changed()
 
-        return await self._answered(command, meta, work)
+        return await self._answering.answered(command, meta, work)
 
-    async def record_peak(self, command: RecordPeak, meta: Meta) -> Message:
-        """Note a new peak, once. Replies StrategyChanged (the state now) or CommandRefused; raises RetryLater."""
+    async def record_peak(self, command: RecordPeak, meta: Meta) -> StrategyChanged:
+        """Note a new peak. Replies the state now; raises Refused for an unknown strategy, RetryLater.
 
-        async def work(transaction: Transaction) -> Message:
-            record = await transaction.strategy(command.strategy_id)
-            if record is None:
-                raise Refused.one("strategy_id", command.strategy_id, "the id of a strategy", "is not known")
-            advanced = life.peak_raised(record, command)
-            if advanced.record != record:
-                await transaction.update(advanced, meta)
-            return advanced.record.changed()
-
-        return await self._answered(command, meta, work)
+        No reply is remembered: a peak that is not above the recorded one changes nothing anyway, and after an edit that
+        made the peak count anew the same one must be heard again.
+        """
+        step = await self._answering.stepped(command.strategy_id, meta, lambda one: life.peak_raised(one, command))
+        return step.changed()
 
     async def transfer_settled(self, event: TransferSettled, meta: Meta) -> None:
-        """The ledger's answer to a funding or a release. Raises RetryLater, and Refused if it is nobody's."""
-        await self._learned(event.strategy_id, meta, lambda record: life.with_transfer(record, event))
+        """The ledger's answer to a transfer. Raises RetryLater, and Refused if it is nobody's."""
+        figures: Mapping[str, str] = {}
+        if event.posted and event.purpose == "release":
+            figures = await self._closing_figures(event)
+        after = await self._answering.stepped(
+            event.strategy_id, meta, lambda record: Advance(life.with_transfer(record, event, figures))
+        )
+        if after.status is Status.FAILED:
+            _log.error("the ledger refused to release %s: %s", after.strategy_id, after.reason)
 
     async def plan_progressed(self, event: PlanProgressed, meta: Meta) -> None:
         """The executor's word on a strategy's plans. Raises RetryLater, and Refused if the strategy is unknown."""
-        await self._learned(event.strategy_id, meta, lambda record: life.with_progress(record, event))
+        await self._answering.stepped(
+            event.strategy_id, meta, lambda record: Advance(life.with_progress(record, event))
+        )
 
     async def forget_old(self) -> None:
         """Remove expired previews and old replies. Raises RetryLater."""
-        async with self._store.transaction(self._clock()) as transaction:
+        async with self._answering.store.transaction(self._answering.clock()) as transaction:
             await transaction.forget_old()
 
     async def _checked(self, command: PreviewStrategy) -> tuple[StrategyDefinition, CheckedPreview] | Refused:
         try:
             definition = parse_strategy(command.document, max_assets=self._terms.max_assets)
             refuse_unknown_venue(definition.venue, self._terms.venues)
-            market = await self._market_data.market(definition.venue, self._clock())
+            market = await self._market_data.market(definition.venue, self._answering.clock())
             wallet = await self._market_data.wallet(definition.venue)
             return definition, checked_preview(definition, market, wallet, self._terms.slippage_bps)
         except Refused as refused:
@@ -179,8 +162,8 @@ class Registry:
 
     async def _worth_now(self, preview_id: str) -> Decimal | Refused:
         """What the money of a preview is worth in the quote currency at this moment, or why it cannot be confirmed."""
-        now = self._clock()
-        async with self._store.transaction(now) as transaction:
+        now = self._answering.clock()
+        async with self._answering.store.transaction(now) as transaction:
             preview = await transaction.preview(preview_id)
         if preview is None:
             return _unknown_preview(preview_id)
@@ -193,78 +176,24 @@ class Registry:
         except Refused as refused:
             return refused
 
-    async def _given_reply(self, command: Message, meta: Meta) -> Message | None:
-        async with self._store.transaction(self._clock()) as transaction:
-            try:
-                given = await transaction.given_reply(ReceivedCommand(meta.message_id, _digest(command)))
-            except CommandReusedError:
-                raise _reused(meta.message_id) from None
-        return None if given is None else _REPLIES[given.type].model_validate(given.body)
-
-    async def _learned(
-        self, strategy_id: str, meta: Meta, learn: Callable[[life.StrategyRecord], life.StrategyRecord]
-    ) -> None:
-        async with self._store.transaction(self._clock()) as transaction:
-            record = await transaction.strategy(strategy_id)
-            if record is None:
-                raise Refused.one("strategy_id", strategy_id, "a strategy of this registry", "is not known")
-            after = await _take_steps(transaction, record, learn(record), meta)
-        if after.exit_stage is life.ExitStage.BLOCKED:
-            _log.error("the ledger refused to release %s: %s", strategy_id, after.reason)
-        self._wake()
-
-    async def _answered(
-        self, command: Message, meta: Meta, work: Callable[[Transaction], Awaitable[Message]]
-    ) -> Message:
-        received = ReceivedCommand(meta.message_id, _digest(command))
+    async def _closing_figures(self, event: TransferSettled) -> Mapping[str, str]:
+        """What its whole life came to (quote currency), as far as it is known now: closing waits for nothing."""
         try:
-            async with self._store.transaction(self._clock()) as transaction:
-                remembered = await transaction.remembered_reply(received)
-                if remembered is not None:
-                    return _REPLIES[remembered.type].model_validate(remembered.body)
-                reply = await _reply_or_refusal(transaction, work)
-                await transaction.remember_reply(
-                    meta.message_id, StoredReply(reply.TYPE, reply.model_dump(mode="json"))
-                )
-        except CommandReusedError:
-            raise _reused(meta.message_id) from None
-        self._wake()
-        return reply
+            position = await self._market_data.position(event.strategy_id)
+            market = await self._market_data.market(event.venue, self._answering.clock())
+            returned = amounts.total_of(event.amounts, market)
+        except (RetryLater, Refused) as reason:
+            _log.info("%s closes without figures: %s", event.strategy_id, reason)
+            return {}
+        return _figures(position.contributed_in, position.withdrawn, returned)
 
 
-def _reused(message_id: str) -> Refused:
-    allowed = "a new key for every different request"
-    return Refused.one("idempotency_key", message_id, allowed, "was used for another request")
+@exact
+def _figures(contributed_in: Decimal, withdrawn: Decimal, returned: Decimal) -> dict[str, str]:
+    profit = withdrawn + returned - contributed_in
+    named = {"contributed_in": contributed_in, "withdrawn": withdrawn, "returned": returned, "profit": profit}
+    return {name: plain(amount.quantize(_CENT)) for name, amount in named.items()}
 
 
 def _unknown_preview(preview_id: str) -> Refused:
     return Refused.one("preview_id", preview_id, _CONFIRMABLE, "is not known")
-
-
-async def _reply_or_refusal(transaction: Transaction, work: Callable[[Transaction], Awaitable[Message]]) -> Message:
-    try:
-        async with transaction.all_or_nothing():
-            return await work(transaction)
-    except Refused as refused:
-        return CommandRefused(
-            problems=tuple(
-                ProblemFound(field=p.field, value=p.value, allowed=p.allowed, message=p.message)
-                for p in refused.problems
-            )
-        )
-
-
-async def _take_steps(
-    transaction: Transaction, before: life.StrategyRecord, informed: life.StrategyRecord, cause: Meta
-) -> life.StrategyRecord:
-    """Take the steps the new facts allow and store them; nothing is written when nothing is new."""
-    advanced = life.advance(informed)
-    if advanced.record != before:
-        await transaction.update(advanced, cause)
-    return advanced.record
-
-
-def _digest(command: Message) -> str:
-    """Names the content of a command. The figures behind a stop are no part of it: a retry may bring newer ones."""
-    body = command.model_dump(mode="json", exclude={"inputs"})
-    return hashlib.sha256(f"{command.TYPE} {json.dumps(body, sort_keys=True)}".encode()).hexdigest()

@@ -1,110 +1,41 @@
 """The life of a strategy as a pure state machine: facts in, changes and commands out.
 
-Facts (funded, stop asked, initial purchase closed, exit sold, sealed, released) only ever become true. ``advance``
-takes every step that the facts allow, so neither the order nor the number of times they arrive matters.
+Facts (funded, stop asked, initial purchase closed, money settled, held, freed, exit sold, sealed, released) only ever
+become true. ``advance`` takes every step that the facts allow, so neither the order nor the number of times they arrive
+matters. What goes on while a strategy runs is in ``requests`` and ``cycles``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
+from services.strategy_registry import cycles, notices, requests
+from services.strategy_registry.records import (
+    Advance,
+    ExitStage,
+    Outgoing,
+    Status,
+    StrategyRecord,
+    changed,
+    event_of,
+    refuse_unless,
+)
 from shared.contracts import subjects
 from shared.contracts.books import FundStrategy, ReleaseStrategy, TransferSettled
+from shared.contracts.lifecycle import PauseStrategy
 from shared.contracts.plans import PlanProgressed, SealStrategy
-from shared.contracts.strategies import PeakRecorded, RecordPeak, StopStrategy, StrategyChanged
-from shared.contracts.wire import Message
+from shared.contracts.strategies import RecordPeak, StopStrategy
 from shared.core import identity
-from shared.core.errors import Refused, Stop
+from shared.core.errors import Conflict, Refused, Stop
 from shared.core.exits import rebased
 from shared.core.position import PlanOutcome, has_purchased
+from shared.core.rules import ExitAction
 from shared.core.situation import EXIT, INITIAL, Peak
-from shared.core.strategy import TRANSITIONS, StrategyStatus
+from shared.core.strategy import TRANSITIONS
 
 _SOLD = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
-
-
-class ExitStage(StrEnum):
-    """How far an exit is: plans may still come, the executor is asked to seal, the ledger is asked to release."""
-
-    NONE = ""
-    SELLING = "selling"
-    SEALING = "sealing"
-    RELEASING = "releasing"
-    BLOCKED = "blocked"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the other services and the user have said. ``None`` = nothing yet; a refusal carries its reason."""
-
-    funded: bool | None = None
-    funding_refusal: str = ""
-    stop_reason: str = ""
-    stop_inputs: Mapping[str, str] = field(default_factory=dict)
-    initial_closed_at: datetime | None = None
-    exit_sold: bool = False
-    sealed_fills: int | None = None
-    released: bool | None = None
-    release_refusal: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyRecord:
-    """One strategy as the registry keeps it: the state it has published, its exit stage and the facts."""
-
-    strategy_id: str
-    preview_id: str
-    venue: str
-    version: int
-    change: str
-    status: StrategyStatus
-    document: dict[str, Any]
-    created_at: datetime
-    active_since: datetime | None = None
-    peak: Peak | None = None
-    exit_reason: str = ""
-    reason: str = ""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    exit_stage: ExitStage = ExitStage.NONE
-    facts: Facts = field(default_factory=Facts)
-
-    def changed(self) -> StrategyChanged:
-        """The event that tells this state."""
-        return StrategyChanged(
-            strategy_id=self.strategy_id,
-            version=self.version,
-            change=self.change,
-            status=self.status,
-            document=self.document,
-            created_at=self.created_at,
-            active_since=self.active_since,
-            peak=None
-            if self.peak is None
-            else PeakRecorded(profit_pct=self.peak.profit_pct, contributed=self.peak.contributed),
-            exit_reason=self.exit_reason,
-            reason=self.reason,
-            inputs=dict(self.inputs),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to publish; its id is a function of what it says, so that it exists once."""
-
-    subject: str
-    message: Message
-    message_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """The record after every possible step, with what must be published, in order."""
-
-    record: StrategyRecord
-    outgoing: tuple[Outgoing, ...] = ()
 
 
 def strategy_id_of(preview_id: str) -> str:
@@ -112,7 +43,9 @@ def strategy_id_of(preview_id: str) -> str:
     return identity.derived_id("st", preview_id)
 
 
-def confirmed(preview_id: str, document: dict[str, Any], funding_value: Decimal, at: datetime) -> Advance:
+def confirmed(
+    preview_id: str, document: dict[str, Any], funding_value: Decimal, at: datetime, changed_by: str = ""
+) -> Advance:
     """A new strategy, asking the ledger for its money. ``funding_value``: its worth in the quote currency now."""
     strategy_id = strategy_id_of(preview_id)
     record = StrategyRecord(
@@ -121,11 +54,12 @@ def confirmed(preview_id: str, document: dict[str, Any], funding_value: Decimal,
         venue=str(document["venue"]),
         version=1,
         change="confirmed",
-        status=StrategyStatus.FUNDING,
+        status=Status.FUNDING,
         document=document,
         created_at=at,
+        changed_by=changed_by,
     )
-    transfer_id = identity.transfer_id(strategy_id, "fund", 0)
+    transfer_id = identity.transfer_id(strategy_id, requests.FUND, 0)
     fund = FundStrategy(
         transfer_id=transfer_id,
         strategy_id=strategy_id,
@@ -134,16 +68,51 @@ def confirmed(preview_id: str, document: dict[str, Any], funding_value: Decimal,
         amount=document["amount"],
         value_usdt=funding_value,
     )
-    return Advance(record, (_event(record), Outgoing(subjects.transfer_commands(record.venue), fund, transfer_id)))
+    return Advance(record, (event_of(record), Outgoing(subjects.transfer_commands(record.venue), fund, transfer_id)))
 
 
 def with_stop(record: StrategyRecord, command: StopStrategy) -> StrategyRecord:
-    """The record with the wish to stop; the first reason stays. No effect once it is ending or has ended."""
-    ending = record.status in {StrategyStatus.EXITING, StrategyStatus.CLOSED, StrategyStatus.REFUSED}
-    if ending or record.facts.stop_reason:
+    """The record with the wish to stop; the first one stays. No effect once it is ending or has ended.
+
+    A strategy whose release was refused tries it again. Raises Refused for an action that is no way to end, Conflict
+    when it is ending in another way.
+    """
+    if command.action is ExitAction.PAUSE:
+        raise Refused.one("action", command.action.value, "sell, keep", "does not end a strategy")
+    facts = record.facts
+    if record.status is Status.FAILED:
+        again = replace(facts, released=None, release_refusal="")
+        counts = replace(record.counts, releases=record.counts.releases + 1)
+        return replace(record, facts=again, counts=counts)
+    if record.status in {Status.CLOSED, Status.REFUSED}:
         return record
-    facts = replace(record.facts, stop_reason=command.reason, stop_inputs=dict(command.inputs))
-    return replace(record, facts=facts)
+    if facts.stop_reason:
+        if command.action is not facts.stop_action:
+            raise Conflict.one("action", command.action.value, facts.stop_action.value, "is not how it is ending")
+        return record
+    stop = replace(facts, stop_reason=command.reason, stop_inputs=dict(command.inputs), stop_action=command.action)
+    return replace(record, facts=stop)
+
+
+def paused(record: StrategyRecord, command: PauseStrategy) -> Advance:
+    """One version more: it does nothing by itself any more. Raises Conflict when it does not run."""
+    refuse_unless(record, Status.ACTIVE)
+    made = changed(record, "paused", reason=command.reason, inputs=command.inputs, status=Status.PAUSED)
+    # The line is put in order after the status has changed, and told with it.
+    ordered = requests.in_order(made.record)
+    return notices.paused(Advance(ordered, (event_of(ordered),)))
+
+
+def resumed(record: StrategyRecord) -> Advance:
+    """One version more: it goes on. Raises Conflict when it is not paused."""
+    refuse_unless(record, Status.PAUSED)
+    return changed(record, "resumed", status=Status.ACTIVE)
+
+
+def rebalance_requested(record: StrategyRecord, at: datetime) -> Advance:
+    """One version more, with a request to rebalance. Raises Conflict when not active, Refused when too much is open."""
+    refuse_unless(record, Status.ACTIVE, advice="resume it first" if record.status is Status.PAUSED else "")
+    return changed(requests.rebalance_asked(record, "user", at), "rebalance_requested")
 
 
 def peak_raised(record: StrategyRecord, command: RecordPeak) -> Advance:
@@ -151,24 +120,38 @@ def peak_raised(record: StrategyRecord, command: RecordPeak) -> Advance:
     peak = Peak(command.profit_pct, command.contributed)
     known = record.peak
     is_news = known is None or peak.profit_pct > rebased(known, peak.contributed)
-    if record.status is not StrategyStatus.ACTIVE or not is_news:
+    if record.status is not Status.ACTIVE or not is_news:
         return Advance(record)
-    return _changed(record, "peak_raised", peak=peak)
+    return changed(record, "peak_raised", peak=peak)
 
 
-def with_transfer(record: StrategyRecord, settled: TransferSettled) -> StrategyRecord:
-    """The record with the end of one of its two transfers. Raises Refused for a transfer that is not its own."""
+def with_transfer(
+    record: StrategyRecord, settled: TransferSettled, figures: Mapping[str, str] | None = None
+) -> StrategyRecord:
+    """The record with the end of one of its transfers; ``figures``: what is known of its whole life, for a release.
+
+    Raises Refused for a transfer that is not its own.
+    """
     facts = record.facts
     refusal = "" if settled.posted else settled.reason or "refused by the ledger"
-    if settled.transfer_id == identity.transfer_id(record.strategy_id, "fund", 0):
+    if settled.transfer_id == identity.transfer_id(record.strategy_id, requests.FUND, 0):
         if facts.funded is not None:
             return record
         return replace(record, facts=replace(facts, funded=settled.posted, funding_refusal=refusal))
-    if settled.transfer_id == identity.transfer_id(record.strategy_id, "release", 0):
+    if settled.transfer_id == _release_id(record, record.counts.releases):
         if facts.released is not None:
             return record
-        return replace(record, facts=replace(facts, released=settled.posted, release_refusal=refusal))
-    raise Refused.one("transfer_id", settled.transfer_id, "the funding or the release", "is not of this strategy")
+        told = replace(
+            facts,
+            released=settled.posted,
+            release_refusal=refusal,
+            released_amounts=dict(settled.amounts),
+            closing_figures=dict(figures or {}),
+        )
+        return replace(record, facts=told)
+    if any(settled.transfer_id == _release_id(record, number) for number in range(record.counts.releases)):
+        return record
+    return requests.with_settlement(record, settled)
 
 
 def with_progress(record: StrategyRecord, progress: PlanProgressed) -> StrategyRecord:
@@ -182,28 +165,31 @@ def with_progress(record: StrategyRecord, progress: PlanProgressed) -> StrategyR
         facts = replace(facts, exit_sold=True)
     if progress.sealed and facts.sealed_fills is None:
         facts = replace(facts, sealed_fills=progress.fills_total)
-    return replace(record, facts=facts)
+    return requests.with_progress(replace(record, facts=facts), progress)
 
 
 def advance(record: StrategyRecord) -> Advance:
     """Take every step that the facts allow. Raises Stop if a step were not one of ``TRANSITIONS``."""
-    outgoing: list[Outgoing] = []
-    while (step := _next_step(record)) is not None:
-        if step.record.status != record.status and step.record.status not in TRANSITIONS[record.status]:
-            raise Stop(f"{record.strategy_id}: {record.status} cannot become {step.record.status}")
-        record = step.record
-        outgoing += step.outgoing
-    return Advance(record, tuple(outgoing))
+    made = Advance(record)
+    while (step := _next_step(made.record)) is not None:
+        before, after = made.record.status, step.record.status
+        if after != before and after not in TRANSITIONS[before]:
+            raise Stop(f"{record.strategy_id}: {before} cannot become {after}")
+        made = made.and_then(step)
+    return made
 
 
 def _next_step(record: StrategyRecord) -> Advance | None:
     match record.status:
-        case StrategyStatus.FUNDING:
+        case Status.FUNDING:
             return _from_funding(record)
-        case StrategyStatus.BUILDING | StrategyStatus.ACTIVE:
+        case Status.BUILDING | Status.ACTIVE | Status.PAUSED:
             return _from_running(record)
-        case StrategyStatus.EXITING:
+        case Status.EXITING:
             return _from_exiting(record)
+        case Status.FAILED if record.facts.released is None:
+            inputs = record.facts.stop_inputs
+            return changed(record, "exit_requested", inputs=inputs, status=Status.EXITING, exit_stage=ExitStage.SEALING)
         case _:
             return None
 
@@ -211,60 +197,77 @@ def _next_step(record: StrategyRecord) -> Advance | None:
 def _from_funding(record: StrategyRecord) -> Advance | None:
     facts = record.facts
     if facts.funded is False:
-        return _changed(record, "funding_refused", status=StrategyStatus.REFUSED, reason=facts.funding_refusal)
+        return notices.funding_refused(
+            changed(record, "funding_refused", status=Status.REFUSED, reason=facts.funding_refusal)
+        )
     if facts.funded:
-        return _changed(record, "funded", status=StrategyStatus.BUILDING)
+        return changed(record, "funded", status=Status.BUILDING)
     if facts.stop_reason and not record.exit_reason:
         # The money is on its way: the wish is shown now and carried out as soon as the transfer has settled.
-        return _changed(record, "exit_requested", exit_reason=facts.stop_reason, inputs=facts.stop_inputs)
+        return changed(record, "exit_requested", exit_reason=facts.stop_reason, inputs=facts.stop_inputs)
     return None
 
 
 def _from_running(record: StrategyRecord) -> Advance | None:
     facts = record.facts
     if facts.stop_reason:
-        return _changed(
-            record,
-            "exit_requested",
-            status=StrategyStatus.EXITING,
-            exit_stage=ExitStage.SELLING,
-            exit_reason=facts.stop_reason,
-            inputs=facts.stop_inputs,
-        )
-    if record.status is StrategyStatus.BUILDING and facts.initial_closed_at is not None:
-        return _changed(record, "activated", status=StrategyStatus.ACTIVE, active_since=facts.initial_closed_at)
-    return None
+        return _exit_begun(record)
+    if record.status is Status.BUILDING:
+        if facts.initial_closed_at is None:
+            return None
+        since = facts.initial_closed_at
+        state = cycles.started(record.definition(), since)
+        return changed(record, "activated", status=Status.ACTIVE, active_since=since, auto_invest=state)
+    return requests.next_step(record)
+
+
+def _exit_begun(record: StrategyRecord) -> Advance:
+    """What was asked for and not done is dropped; money that is on its way is waited for before the release."""
+    facts = record.facts
+    keeps = facts.stop_action is ExitAction.KEEP
+    made = changed(
+        record,
+        "exit_requested",
+        status=Status.EXITING,
+        exit_stage=ExitStage.SEALING if keeps else ExitStage.SELLING,
+        exit_reason=facts.stop_reason,
+        inputs=facts.stop_inputs,
+        requests=(),
+    )
+    return notices.exit_begun(made.and_sent(_seal(record)) if keeps else made)
 
 
 def _from_exiting(record: StrategyRecord) -> Advance | None:
     facts = record.facts
     if facts.released:
-        return _changed(record, "closed", status=StrategyStatus.CLOSED)
-    if facts.released is False and record.exit_stage is not ExitStage.BLOCKED:
-        return _changed(record, "release_refused", exit_stage=ExitStage.BLOCKED, reason=facts.release_refusal)
-    if facts.sealed_fills is not None and record.exit_stage in {ExitStage.SELLING, ExitStage.SEALING}:
-        transfer_id = identity.transfer_id(record.strategy_id, "release", 0)
+        return notices.closed(changed(record, "closed", status=Status.CLOSED, inputs=facts.closing_figures))
+    if facts.released is False:
+        reason = facts.release_refusal
+        return notices.failed(
+            changed(record, "failed", reason=reason, status=Status.FAILED, exit_stage=ExitStage.BLOCKED)
+        )
+    if (step := requests.next_step(record)) is not None:
+        return step
+    is_before_release = record.exit_stage in {ExitStage.SELLING, ExitStage.SEALING}
+    if facts.sealed_fills is not None and is_before_release and not record.transfers:
+        transfer_id = _release_id(record, record.counts.releases)
         release = ReleaseStrategy(
             transfer_id=transfer_id,
             strategy_id=record.strategy_id,
             venue=record.venue,
             fills_required=facts.sealed_fills,
         )
-        sealed = _changed(record, "sealed", exit_stage=ExitStage.RELEASING)
-        command = Outgoing(subjects.transfer_commands(record.venue), release, transfer_id)
-        return Advance(sealed.record, (*sealed.outgoing, command))
+        sealed = changed(record, "sealed", inputs=record.inputs, exit_stage=ExitStage.RELEASING)
+        return sealed.and_sent(Outgoing(subjects.transfer_commands(record.venue), release, transfer_id))
     if facts.exit_sold and record.exit_stage is ExitStage.SELLING:
-        seal = SealStrategy(strategy_id=record.strategy_id, venue=record.venue)
-        command = Outgoing(subjects.executor_commands(record.venue), seal, f"{record.strategy_id}.seal")
-        return Advance(replace(record, exit_stage=ExitStage.SEALING), (command,))
+        return Advance(replace(record, exit_stage=ExitStage.SEALING), (_seal(record),))
     return None
 
 
-def _changed(record: StrategyRecord, change: str, **fields: Any) -> Advance:
-    """One version more, with its event."""
-    after = replace(record, version=record.version + 1, change=change, **fields)
-    return Advance(after, (_event(after),))
+def _seal(record: StrategyRecord) -> Outgoing:
+    command = SealStrategy(strategy_id=record.strategy_id, venue=record.venue)
+    return Outgoing(subjects.executor_commands(record.venue), command, f"{record.strategy_id}.seal")
 
 
-def _event(record: StrategyRecord) -> Outgoing:
-    return Outgoing(subjects.strategies(record.strategy_id), record.changed(), f"{record.strategy_id}.{record.version}")
+def _release_id(record: StrategyRecord, number: int) -> str:
+    return identity.transfer_id(record.strategy_id, "release", number)

@@ -1,7 +1,8 @@
-"""What a venue offers and costs at one moment, as a preview needs it."""
+"""What a venue offers and costs at one moment, as previews, edits and payments need it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.core.errors import RetryLater
@@ -10,13 +11,17 @@ from shared.core.market import Instrument, Quote
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One venue's instruments and newest quotes, both by base asset; ``stale`` must not be priced on."""
+    """One venue's instruments and newest quotes, both by base asset; ``stale`` must not be priced on.
+
+    ``now``: market time of the quotes.
+    """
 
     venue: str
     quote: str
     instruments: Mapping[str, Instrument]
     quotes: Mapping[str, Quote]
     stale: frozenset[str]
+    now: datetime
 
     def quote_of(self, asset: str) -> Quote:
         """The usable quote of a listed asset. Raises RetryLater when there is none now."""
@@ -45,4 +50,4 @@ def market_of(listed: InstrumentsListed, prices: PricesSnapshotted) -> Market:
         for one in listed.instruments
     }
     quotes = {one.asset: Quote(one.bid, one.ask, one.at) for one in prices.quotes}
-    return Market(listed.venue, listed.quote, instruments, quotes, frozenset(prices.stale))
+    return Market(listed.venue, listed.quote, instruments, quotes, frozenset(prices.stale), prices.market_time)

@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from services.strategy_registry.amounts import refuse_untradable
 from services.strategy_registry.market import Market
 from shared.contracts.strategies import OrderForeseen
 from shared.core import drift, planning
-from shared.core.errors import Problem, Refused, shown
+from shared.core.errors import Refused
 from shared.core.matching import Side
 from shared.core.money import ONE, ZERO, ceil_to_step, exact, plain
 from shared.core.rules import Destination, leg_widths
 from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition, warnings_of
-
-ASSETS_NAMED = 40
-"""How many of a venue's assets a refusal lists."""
 
 _SMALLEST = Decimal(1).scaleb(-8)
 _CENT = Decimal("0.01")
@@ -74,24 +72,12 @@ def funding_value(definition: StrategyDefinition, market: Market) -> Decimal:
 
 def _refuse_untradable(definition: StrategyDefinition, market: Market) -> None:
     """Refuse assets the venue cannot trade now; afterwards every asset has an instrument and a usable quote."""
-    named = sorted(asset for asset, one in market.instruments.items() if one.tradable)
-    listed = ", ".join([market.quote, *named[:ASSETS_NAMED]]) + (", ..." if len(named) > ASSETS_NAMED else "")
-    wanted = [("funding_asset", definition.funding_asset)]
-    wanted += [(f"targets.{asset}", asset) for asset in definition.targets]
-    if definition.auto_invest is not None and definition.auto_invest.asset != definition.funding_asset:
-        wanted.append(("auto_invest.asset", definition.auto_invest.asset))
-    problems = []
-    for field, asset in wanted:
-        if asset == market.quote:
-            continue
-        instrument = market.instruments.get(asset)
-        if instrument is None:
-            problems.append(Problem(field, shown(asset), listed, f"is not traded at {market.venue}"))
-        elif not instrument.tradable:
-            problems.append(Problem(field, shown(asset), listed, f"cannot be traded at {market.venue} now"))
-    if problems:
-        raise Refused(problems)
-    for _, asset in wanted:
+    wanted = {"funding_asset": definition.funding_asset}
+    wanted |= {f"targets.{asset}": asset for asset in definition.targets}
+    if definition.auto_invest is not None:
+        wanted["auto_invest.asset"] = definition.auto_invest.asset
+    refuse_untradable(wanted, market)
+    for asset in wanted.values():
         if asset != market.quote:
             market.quote_of(asset)
 

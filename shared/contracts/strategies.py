@@ -170,11 +170,13 @@ class StrategyChanged(Message):
 
     ``change`` says what happened ("confirmed", "funded", "funding_refused", "activated", "peak_raised", "edited",
     "paused", "resumed", "rebalance_requested", "money_added", "money_arrived", "money_refused", "withdrawal_requested",
-    "request_done", "cycle_made", "cycle_left_out", "auto_invest_paused", "auto_invest_stopped", "exit_requested",
-    "sealed", "closed", "failed"); ``version`` rises by one with each, ``revision`` with each edit of ``document``.
-    ``changed_by``: "user", "strategy_evaluator", "order_executor", "ledger" or "strategy_registry". ``active_since`` is
-    market time: the initial purchase closed then. ``peak``: see RecordPeak. ``requests``: what is under way, in order:
-    the first is carried out first. ``released``: what was returned at the end, by asset.
+    "request_advanced", "withdrawal_paid", "withdrawal_refused", "request_done", "cycle_made", "cycle_left_out",
+    "auto_invest_paused", "auto_invest_stopped", "exit_requested", "sealed", "closed", "failed"); ``version`` rises by
+    one with each, ``revision`` with each edit of ``document``. ``changed_by``: "user", "strategy_evaluator",
+    "order_executor", "ledger" or "strategy_registry". ``active_since`` is market time: the initial purchase closed
+    then. ``peak``: see RecordPeak. ``requests``: what is under way, in order: the first is carried out first.
+    ``exit_action``: how it ends once ``exit_reason`` is set; "keep" sells nothing. ``released``: what was returned at
+    the end, by asset.
     """
 
     TYPE: ClassVar[str] = "trimtab.strategy.changed"
@@ -188,6 +190,7 @@ class StrategyChanged(Message):
     active_since: Timestamp | None = None
     peak: PeakRecorded | None = None
     exit_reason: str = ""
+    exit_action: ExitAction = ExitAction.SELL
     reason: str = ""
     inputs: dict[str, str] = {}
     revision: int = 1

@@ -1,4 +1,4 @@
-"""The newest instruments, prices and wallet of a venue, read from the last-value streams: nothing is kept here."""
+"""The newest instruments, prices and wallet of a venue, and positions, from the last-value streams; none is kept."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from services.strategy_registry.market import Market, market_of
 from shared.contracts import subjects
-from shared.contracts.books import WalletChanged
+from shared.contracts.books import PositionChanged, WalletChanged
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.wire import Message, Meta
 from shared.core.errors import RetryLater
@@ -16,7 +16,7 @@ LastValue = Callable[[str, str], Awaitable[tuple[Message, Meta] | None]]
 
 
 class MarketData:
-    """Reads of the streams INSTRUMENTS, PRICE_SNAPSHOTS and WALLETS."""
+    """Reads of the streams INSTRUMENTS, PRICE_SNAPSHOTS, WALLETS and POSITIONS."""
 
     def __init__(self, last_value: LastValue, prices_max_age: timedelta) -> None:
         self._last_value = last_value
@@ -44,3 +44,10 @@ class MarketData:
         """Balances of the venue's spot wallet; empty when nothing was ever deposited."""
         newest = await self._last_value("WALLETS", subjects.wallets(venue))
         return newest[0].balances if newest is not None and isinstance(newest[0], WalletChanged) else {}
+
+    async def position(self, strategy_id: str) -> PositionChanged:
+        """What a strategy holds, as the ledger last told. Raises RetryLater when it has not told anything yet."""
+        newest = await self._last_value("POSITIONS", subjects.positions(strategy_id))
+        if newest is None or not isinstance(newest[0], PositionChanged):
+            raise RetryLater("what the strategy holds is not known yet", after_s=2)
+        return newest[0]

@@ -9,11 +9,24 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import asyncpg
+from pydantic import TypeAdapter
 
-from services.strategy_registry.life import Advance, ExitStage, Facts, StrategyRecord
+from services.strategy_registry.records import (
+    Advance,
+    Counts,
+    ExitStage,
+    Facts,
+    Hold,
+    HoldStage,
+    OpenRequest,
+    StrategyRecord,
+    Transfer,
+)
 from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Meta
+from shared.core.auto_invest import AutoInvestState
 from shared.core.errors import RetryLater
+from shared.core.rules import ExitAction
 from shared.core.situation import Peak
 from shared.core.strategy import StrategyStatus
 from shared.messaging.database_postgres import UNAVAILABLE, create_pool
@@ -27,13 +40,20 @@ COMMAND_REPLY_KEPT = timedelta(days=30)
 _COLUMNS = (
     "id, preview_id, venue, version, change, status, document, created_at, active_since, exit_reason, reason, inputs, "
     "exit_stage, funded, funding_refusal, stop_reason, stop_inputs, initial_closed_at, exit_sold, sealed_fills, "
-    "released, release_refusal, peak_profit_pct, peak_contributed"
+    "released, release_refusal, peak_profit_pct, peak_contributed, stop_action, released_amounts, closing_figures, "
+    "revision, changed_by, requests, transfers, hold_id, hold_stage, hold_sequence, hold_fills, auto_invest, "
+    "requests_made, funds_made, withdrawals_made, releases_refused"
 )
 _NAMES = _COLUMNS.split(", ")
 _INSERT = f"INSERT INTO registry.strategies ({_COLUMNS}) VALUES ({', '.join(f'${n + 1}' for n in range(len(_NAMES)))})"  # noqa: S608
 _UPDATE = (
     f"UPDATE registry.strategies SET {', '.join(f'{name} = ${n + 1}' for n, name in enumerate(_NAMES))} WHERE id = $1"  # noqa: S608
 )
+
+_REQUESTS = TypeAdapter(tuple[OpenRequest, ...])
+_TRANSFERS = TypeAdapter(tuple[Transfer, ...])
+_AUTO_INVEST = TypeAdapter(AutoInvestState)
+_AMOUNTS = TypeAdapter(dict[str, Decimal])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +66,15 @@ class Preview:
     funding_value: Decimal
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVersion:
+    """One row of the history."""
+
+    state: StrategyChanged
+    causation_id: str
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +184,27 @@ class Transaction:
         )
         return _record(row) if row else None
 
+    async def held_strategies(self) -> list[str]:
+        """The strategies whose hold is in force, oldest first: a payout may be due."""
+        rows = await self._connection.fetch(
+            "SELECT id FROM registry.strategies WHERE hold_stage = 'held' ORDER BY created_at"
+        )
+        return [row["id"] for row in rows]
+
+    async def versions(self, strategy_id: str, before: int, limit: int) -> list[KeptVersion]:
+        """Up to ``limit`` versions below ``before`` (0 = from the newest), newest first."""
+        rows = await self._connection.fetch(
+            "SELECT state, causation_id, recorded_at FROM registry.strategy_versions "
+            "WHERE strategy_id = $1 AND ($2 = 0 OR version < $2) ORDER BY version DESC LIMIT $3",
+            strategy_id,
+            before,
+            limit,
+        )
+        return [
+            KeptVersion(StrategyChanged.model_validate_json(row["state"]), row["causation_id"], row["recorded_at"])
+            for row in rows
+        ]
+
     async def insert(self, advance: Advance, cause: Meta) -> None:
         """Store a new strategy with its history and what it publishes."""
         await self._connection.execute(_INSERT, *_values(advance.record))
@@ -243,7 +293,7 @@ def _preview(row: Mapping[str, Any]) -> Preview:
 
 
 def _values(record: StrategyRecord) -> tuple[object, ...]:
-    facts = record.facts
+    facts, peak, hold, counts = record.facts, record.peak, record.hold, record.counts
     return (
         record.strategy_id,
         record.preview_id,
@@ -267,15 +317,29 @@ def _values(record: StrategyRecord) -> tuple[object, ...]:
         facts.sealed_fills,
         facts.released,
         facts.release_refusal,
-        None if record.peak is None else record.peak.profit_pct,
-        None if record.peak is None else record.peak.contributed,
+        None if peak is None else peak.profit_pct,
+        None if peak is None else peak.contributed,
+        facts.stop_action.value,
+        _AMOUNTS.dump_json(dict(facts.released_amounts)).decode(),
+        json.dumps(dict(facts.closing_figures)),
+        record.revision,
+        record.changed_by,
+        _REQUESTS.dump_json(record.requests).decode(),
+        _TRANSFERS.dump_json(record.transfers).decode(),
+        "" if hold is None else hold.hold_id,
+        "" if hold is None else hold.stage.value,
+        0 if hold is None else hold.sequence,
+        0 if hold is None else hold.fills,
+        None if record.auto_invest is None else _AUTO_INVEST.dump_json(record.auto_invest).decode(),
+        counts.requests,
+        counts.funds,
+        counts.withdrawals,
+        counts.releases,
     )
 
 
 def _record(row: Mapping[str, Any]) -> StrategyRecord:
-    columns = {name: row[name] for name in Facts.__slots__}
-    facts = Facts(**{**columns, "stop_inputs": json.loads(row["stop_inputs"])})
-    peak_pct = row["peak_profit_pct"]
+    peak_pct, state = row["peak_profit_pct"], row["auto_invest"]
     return StrategyRecord(
         strategy_id=row["id"],
         preview_id=row["preview_id"],
@@ -291,5 +355,27 @@ def _record(row: Mapping[str, Any]) -> StrategyRecord:
         reason=row["reason"],
         inputs=json.loads(row["inputs"]),
         exit_stage=ExitStage(row["exit_stage"]),
-        facts=facts,
+        facts=_facts(row),
+        revision=row["revision"],
+        changed_by=row["changed_by"],
+        requests=_REQUESTS.validate_json(row["requests"]),
+        transfers=_TRANSFERS.validate_json(row["transfers"]),
+        hold=_hold(row) if row["hold_id"] else None,
+        auto_invest=None if state is None else _AUTO_INVEST.validate_json(state),
+        counts=Counts(row["requests_made"], row["funds_made"], row["withdrawals_made"], row["releases_refused"]),
     )
+
+
+def _facts(row: Mapping[str, Any]) -> Facts:
+    columns = {name: row[name] for name in Facts.__slots__}
+    read = {
+        "stop_inputs": json.loads(row["stop_inputs"]),
+        "stop_action": ExitAction(row["stop_action"]),
+        "released_amounts": _AMOUNTS.validate_json(row["released_amounts"]),
+        "closing_figures": json.loads(row["closing_figures"]),
+    }
+    return Facts(**{**columns, **read})
+
+
+def _hold(row: Mapping[str, Any]) -> Hold:
+    return Hold(row["hold_id"], HoldStage(row["hold_stage"]), row["hold_sequence"], row["hold_fills"])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.strategy_registry import life
+from services.strategy_registry.records import Advance, Outgoing, StrategyRecord
 from shared.contracts.books import FundStrategy, ReleaseStrategy
 from shared.contracts.plans import SealStrategy
 from shared.contracts.strategies import StopStrategy, StrategyChanged
@@ -22,7 +23,7 @@ from tests.services.strategy_registry.world import document, progressed, settled
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 START = life.confirmed("pv1", document(), Decimal(1200), AT)
 ID = START.record.strategy_id
-Learn = Callable[[life.StrategyRecord], life.StrategyRecord]
+Learn = Callable[[StrategyRecord], StrategyRecord]
 
 STOP = StopStrategy(strategy_id=ID, reason="take_profit", inputs={"profit_pct": "15"})
 FUNDED = settled(ID, transfer_id(ID, "fund", 0), "fund")
@@ -41,7 +42,7 @@ FACTS: dict[str, Learn] = {
 }
 
 
-def lived(names: list[str]) -> tuple[life.StrategyRecord, list[life.Outgoing]]:
+def lived(names: list[str]) -> tuple[StrategyRecord, list[Outgoing]]:
     record, outgoing = START.record, list(START.outgoing)
     for name in names:
         advanced = life.advance(FACTS[name](record))
@@ -90,17 +91,19 @@ def test_steps_when_in_the_usual_order_tell_each_change_once() -> None:
         "funded",
         "activated",
         "exit_requested",
+        "trimtab.notification.raised",
         "trimtab.strategy.seal",
         "sealed",
         "trimtab.strategy.release",
         "closed",
+        "trimtab.notification.raised",
     ]
 
 
 def test_stop_when_asked_twice_keeps_the_first_reason() -> None:
     record, _ = lived(["funded", "initial", "stop"])
     again = life.with_stop(record, StopStrategy(strategy_id=ID, reason="stopped_by_user"))
-    assert life.advance(again) == life.Advance(record)
+    assert life.advance(again) == Advance(record)
     assert (record.exit_reason, record.inputs) == ("take_profit", {"profit_pct": "15"})
 
 

@@ -166,8 +166,8 @@ def test_release_when_ledger_refuses_is_shown_and_not_closed(world: World) -> No
     world.http.post(f"/strategies/{strategy_id}/stop")
     say_progressed(world, strategy_id, 1, "sealed", sealed=True)
     say_settled(world, strategy_id, "release", reason="the books do not allow it")
-    changed = until_change(world, strategy_id, "release_refused")
-    assert (changed.status.value, changed.reason) == ("exiting", "the books do not allow it")
+    changed = until_change(world, strategy_id, "failed")
+    assert (changed.status.value, changed.reason) == ("failed", "the books do not allow it")
 
 
 def test_history_when_rewritten_is_refused_by_the_database(world: World) -> None:

@@ -1,0 +1,162 @@
+"""What money is worth now, and how much may be put in, taken out, or must be there. Pure: the market is an argument."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from services.strategy_registry.market import Market
+from services.strategy_registry.records import StrategyRecord
+from shared.core import drift, planning
+from shared.core.auto_invest import AutoInvest
+from shared.core.errors import Problem, Refused, RetryLater, shown
+from shared.core.money import HUNDRED, ONE, ZERO, exact, plain
+from shared.core.rules import leg_widths
+from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition
+
+ASSETS_NAMED = 40
+"""How many of a venue's assets a refusal lists."""
+MOST_WITHDRAWN = "less than all of it (to take out all, stop the strategy)"
+
+_SMALLEST = Decimal(1).scaleb(-8)
+
+
+@exact
+def worth_of(asset: str, amount: Decimal, market: Market) -> Decimal:
+    """Worth in the quote currency at bid, to 8 decimals. Raises RetryLater when the price is not known now."""
+    if asset == market.quote:
+        return amount
+    return (amount * market.quote_of(asset).bid).quantize(_SMALLEST)
+
+
+@exact
+def total_of(holdings: Mapping[str, Decimal], market: Market) -> Decimal:
+    """Worth of everything held, in the quote currency at bid. Raises RetryLater when a price is not known now."""
+    return sum((amount * _bid(asset, market) for asset, amount in holdings.items() if amount), ZERO)
+
+
+@exact
+def worth_on_its_way(record: StrategyRecord) -> Decimal:
+    """Worth of the money that was asked for and is not settled yet, when it was asked for."""
+    return sum((one.worth or ZERO for one in record.transfers if one.settlement is None), ZERO)
+
+
+def refuse_untradable(wanted: Mapping[str, str], market: Market) -> None:
+    """``wanted``: asset by field. Raises Refused with every asset the venue cannot trade now."""
+    named = sorted(asset for asset, one in market.instruments.items() if one.tradable)
+    listed = ", ".join([market.quote, *named[:ASSETS_NAMED]]) + (", ..." if len(named) > ASSETS_NAMED else "")
+    problems = []
+    for field, asset in wanted.items():
+        if asset == market.quote:
+            continue
+        instrument = market.instruments.get(asset)
+        if instrument is None:
+            problems.append(Problem(field, shown(asset), listed, f"is not traded at {market.venue}"))
+        elif not instrument.tradable:
+            problems.append(Problem(field, shown(asset), listed, f"cannot be traded at {market.venue} now"))
+    if problems:
+        raise Refused(problems)
+
+
+@exact
+def added_worth(
+    record: StrategyRecord, asset: str, amount: Decimal, contributed_in: Decimal, market: Market
+) -> Decimal:
+    """Worth of money to be added. Raises Refused when it is too little or too much, or RetryLater without a price."""
+    if amount <= ZERO:
+        raise Refused.one("amount", plain(amount), "more than 0", "must be positive")
+    refuse_untradable({"asset": asset}, market)
+    worth = worth_of(asset, amount, market)
+    _refuse_below_leg("amount", plain(amount), worth, record.definition(), market)
+    room = MAX_AMOUNT_USDT - contributed_in - worth_on_its_way(record)
+    if worth >= room:
+        allowed = f"worth less than {plain(max(ZERO, room))} USDT ({plain(MAX_AMOUNT_USDT)} USDT in all)"
+        raise Refused.one("amount", plain(amount), allowed, f"is worth {plain(drift.shown(worth))} USDT, too much")
+    return worth
+
+
+@exact
+def refuse_withdrawal(
+    definition: StrategyDefinition,
+    asset: str,
+    wanted: tuple[Decimal | None, Decimal | None],
+    holdings: Mapping[str, Decimal],
+    market: Market,
+) -> None:
+    """``wanted``: amount of the asset or percent of the value. Raises Refused, or RetryLater without a price."""
+    amount, percent = wanted
+    if (amount is None) == (percent is None):
+        raise Refused.one("amount", plain(amount or ZERO), "amount or percent, not both", "is not one of the two")
+    refuse_untradable({"asset": asset}, market)
+    value = total_of(holdings, market)
+    if percent is not None:
+        if not ZERO < percent < HUNDRED:
+            allowed = f"more than 0, less than 100, {MOST_WITHDRAWN}"
+            raise Refused.one("percent", plain(percent), allowed, "is out of range")
+        _refuse_below_leg("percent", plain(percent), value * percent / HUNDRED, definition, market)
+        return
+    if amount is None or amount <= ZERO:
+        raise Refused.one("amount", plain(amount or ZERO), "more than 0", "must be positive")
+    worth = worth_of(asset, amount, market)
+    _refuse_below_leg("amount", plain(amount), worth, definition, market)
+    if worth >= value:
+        most = plain(drift.shown(value / _bid(asset, market)))
+        raise Refused.one("amount", plain(amount), f"less than {most} {asset}: {MOST_WITHDRAWN}", "is too much")
+
+
+@exact
+def refuse_too_small(definition: StrategyDefinition, field: str, value: Decimal, market: Market) -> None:
+    """Raises Refused when the strategy's value now is less than its targets and rule need, naming ``field``.
+
+    An asset that is halted for the moment counts as if it could be traded. Raises RetryLater without a price.
+    """
+    targets = definition.targets
+    for asset in targets:
+        if asset != market.quote:
+            market.quote_of(asset)
+    instruments = {asset: replace(one, tradable=True) for asset, one in market.instruments.items()}
+    widths = leg_widths(definition.rule, targets)
+    smallest = planning.minimum_amount(targets, widths, instruments, market.quotes, market.quote)
+    if value >= smallest.amount:
+        return
+    allowed = f"what works with a value of {plain(drift.shown(value))} {market.quote}"
+    message = f"needs a value of at least {plain(smallest.amount)} {market.quote}: {smallest.explanation}"
+    raise Refused.one(field, definition.name, allowed, message)
+
+
+def refuse_auto_invest(plan: AutoInvest, market: Market) -> None:
+    """Raises Refused when a cycle could not be traded or is too much, RetryLater without a price.
+
+    One too little to be invested at once is none of it: its money waits for that of later cycles.
+    """
+    refuse_untradable({"auto_invest.asset": plan.asset}, market)
+    if worth_of(plan.asset, plan.amount, market) >= MAX_AMOUNT_USDT:
+        allowed = f"less than {plain(MAX_AMOUNT_USDT)} USDT in value"
+        raise Refused.one("auto_invest.amount", plain(plan.amount), allowed, "is too much")
+
+
+def payment_prices(
+    definition: StrategyDefinition, asset: str, holdings: Mapping[str, Decimal], market: Market
+) -> dict[str, Decimal]:
+    """Bids of everything the strategy may hold, the quote currency at 1. Raises RetryLater without a price."""
+    held = {name for name, amount in holdings.items() if amount}
+    return {name: _bid(name, market) for name in sorted({*held, *definition.targets, asset, market.quote})}
+
+
+def _bid(asset: str, market: Market) -> Decimal:
+    return ONE if asset == market.quote else market.quote_of(asset).bid
+
+
+def _refuse_below_leg(field: str, value: str, worth: Decimal, definition: StrategyDefinition, market: Market) -> None:
+    """Money that could not be traded in any of the targets is too little."""
+    legs = []
+    for asset in definition.targets:
+        instrument = market.instruments.get(asset)
+        if instrument is not None and instrument.tradable:
+            market.quote_of(asset)
+            legs.append(planning.smallest_leg(asset, market.instruments, market.quotes))
+    if not legs:
+        raise RetryLater(f"none of the targets can be traded at {market.venue} now", after_s=5)
+    if worth < min(legs):
+        least = plain(drift.shown(min(legs)))
+        message = f"is worth {plain(drift.shown(worth))} {market.quote}, too little to be traded"
+        raise Refused.one(field, value, f"worth at least {least} {market.quote}", message)
