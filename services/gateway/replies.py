@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.contracts.strategies import OrderForeseen, RequestStage
 from shared.contracts.wire import Amount, Number, Timestamp
 from shared.core.auto_invest import AutoInvestStatus
+from shared.core.rules import ExitAction
 from shared.core.situation import RequestKind
 from shared.core.strategy import StrategyStatus
 
@@ -100,6 +101,7 @@ class StrategyReply(Reply):
     created_at: Timestamp
     active_since: Timestamp | None = None
     exit_reason: str = ""
+    exit_action: ExitAction | None = Field(default=None, description="How it ends, once it does: sell or keep.")
     reason: str = ""
     contributed: Amount | None = None
     value: Number | None = None

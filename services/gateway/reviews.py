@@ -77,6 +77,7 @@ def _brief_fields(
         "created_at": strategy.created_at,
         "active_since": strategy.active_since,
         "exit_reason": strategy.exit_reason,
+        "exit_action": strategy.exit_action if strategy.exit_reason else None,
         "reason": strategy.reason,
     }
     if strategy.peak is not None:
