@@ -24,7 +24,6 @@ NEWEST_KEPT = 100
 
 _WEEK = timedelta(days=7)
 _SECOND = timedelta(seconds=1)
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,7 @@ class DatesPassed:
 
 def next_date(schedule: Schedule, since: datetime, after: datetime) -> datetime:
     """The first date later than both ``since`` and ``after``. Raises TypeError for a moment without a zone."""
-    # The bound changes nothing, but no moment without a zone compares with it.
-    start = max(since, after, _EARLIEST)
+    start = max(since, after)
     if schedule.period is Period.HOURS:
         step, first = timedelta(hours=schedule.every), since.astimezone(UTC)
         return first + ((start - first) // step + 1) * step
@@ -94,8 +92,7 @@ def _days(schedule: Schedule, first: date, start: date) -> Iterator[date]:
         step, day = _WEEK, start + timedelta(days=(schedule.weekday - start.weekday()) % 7)
     else:
         step = timedelta(days=schedule.every)
-        # Where the clocks go back over midnight, the local date of a later moment may be the earlier one.
-        day = first + max(0, -((first - start) // step)) * step
+        day = first - (first - start) // step * step
     while True:
         yield day
         day += step

@@ -182,11 +182,10 @@ def warnings_of(definition: StrategyDefinition) -> list[str]:
     soon ends, is never due, or is due oftener than thought.
     """
     auto_invest = definition.auto_invest
-    return _threshold_warnings(definition) + (
-        []
-        if auto_invest is None
-        else [*_total_warnings(definition, auto_invest), *_due_warnings(definition, auto_invest)]
-    )
+    found = _threshold_warnings(definition)
+    if auto_invest is not None:
+        found += [*_total_warnings(definition, auto_invest), *_due_warnings(definition, auto_invest)]
+    return found
 
 
 def _total_warnings(definition: StrategyDefinition, auto_invest: AutoInvest) -> list[str]:
@@ -198,7 +197,7 @@ def _total_warnings(definition: StrategyDefinition, auto_invest: AutoInvest) -> 
     if auto_invest.asset == definition.funding_asset == "USDT" and definition.amount + amount >= MAX_AMOUNT_USDT:
         found.append(
             f"auto_invest can make no cycle: {plain(definition.amount)} and {plain(amount)} USDT reach the limit of "
-            f"{plain(MAX_AMOUNT_USDT)} USDT that a strategy may hold"
+            f"{plain(MAX_AMOUNT_USDT)} USDT that may be put into a strategy"
         )
     return found
 

@@ -51,7 +51,7 @@ CASES = [
     (
         "interval_due",
         {**DRIFTED, "interval": "7d", "due_at": "2024-01-08T00:00:00+00:00"},
-        "The rebalance of every 7d was due since 2024-01-08 00:00, so it was planned; furthest off "
+        "The rebalance of every 7d was due since 2024-01-08 00:00, so it was planned, whatever the drift; furthest off "
         "was BTC, by 3.1 points.",
     ),
     (

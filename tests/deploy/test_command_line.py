@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,16 @@ def test_status_when_the_launcher_was_killed_says_that_nothing_runs(tmp_path: Pa
         assert trimtab("status", "--data", str(folder), cwd=tmp_path).returncode == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Tests that run in the background have the signal ignored, and so would the programs that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("after_s", [0.05, 1.5])
+@pytest.mark.usefixtures("interruptible")
 def test_command_when_interrupted_while_loading_ends_without_a_traceback(tmp_path: Path, after_s: float) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "deploy.command_line", "demo", "--quiet", "--data", str(tmp_path / "demo")],
@@ -101,10 +111,13 @@ def test_command_when_interrupted_while_loading_ends_without_a_traceback(tmp_pat
         text=True,
         cwd=tmp_path,
     )
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(after_s)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(after_s)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.terminate()
     assert not (tmp_path / "demo").exists()
     # Before our first instruction it is Python itself that dies of the signal.
     if after_s > 0.05:
