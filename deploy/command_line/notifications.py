@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from deploy.command_line.api import gateway_of
 from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
-from deploy.command_line.strategy_text import moment, safe
+from deploy.command_line.strategy_text import WIDE, moment, safe
 
 _STYLES = {"warning": "yellow", "alert": "bold red"}
 
@@ -35,9 +35,13 @@ def notifications(
     if not found["notifications"]:
         console.print("nothing to be told")
         return
-    table = Table(Column("when (UTC)", no_wrap=True), Column("", no_wrap=True), "strategy", "what", box=None)
+    is_wide = console.width >= WIDE
+    table = Table(Column("when (UTC)", no_wrap=True), Column("", no_wrap=True), "what", box=None)
+    if is_wide:
+        table.add_column("strategy", no_wrap=True)
     for one in found["notifications"]:
         style = _STYLES.get(one["severity"], "none")
-        name = safe(one["strategy_name"] or one["strategy_id"])
-        table.add_row(moment(one["raised_at"]), f"[{style}]{one['severity']}[/{style}]", name, safe(one["text"]))
+        severity = f"[{style}]{one['severity']}[/{style}]"
+        which = (one["strategy_id"],) if is_wide else ()
+        table.add_row(moment(one["raised_at"]), severity, safe(one["text"]), *which)
     console.print(table)

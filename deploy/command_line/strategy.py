@@ -11,7 +11,17 @@ from deploy.command_line.api import GatewayApi, gateway_of
 from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
 from deploy.command_line.strategy_file import load_document
 from deploy.command_line.strategy_options import FileArgument, IdArgument, YesOption, hint, path_of, start_previewed
-from deploy.command_line.strategy_text import STATUS_STYLES, moment, money, print_preview, print_strategy, rounded, safe
+from deploy.command_line.strategy_text import (
+    ENDED,
+    STATUS_STYLES,
+    WIDE,
+    moment,
+    money,
+    print_preview,
+    print_strategy,
+    rounded,
+    safe,
+)
 from deploy.command_line.why import why
 from shared.contracts.strategy_schema import DIALECT, strategy_schema
 from shared.core.strategy import MAX_ASSETS, MIN_ASSETS
@@ -23,7 +33,6 @@ app = typer.Typer(
 )
 
 _PAGE = 500
-_WIDE = 110  # columns
 
 
 @app.command()
@@ -56,7 +65,7 @@ def list_strategies(data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = F
         print_json({"strategies": strategies})
         return
     console = Console()
-    is_wide = console.width >= _WIDE
+    is_wide = console.width >= WIDE
     table = Table(Column("id", no_wrap=True, min_width=28), Column("name", overflow="ellipsis", no_wrap=True), box=None)
     table.add_column("status", no_wrap=True)
     for name in ("value", *(("put in",) if is_wide else ()), "profit %"):
@@ -64,8 +73,12 @@ def list_strategies(data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = F
     if is_wide:
         table.add_column("since (market time)", no_wrap=True)
     for one in strategies:
-        put_in, since = money(one["contributed"]), moment(one["active_since"])
-        figures = (money(one["value"]), *((put_in,) if is_wide else ()), rounded(one["profit_pct"]))
+        # One that has ended holds nothing: what it was worth is not to be told, only what came of it.
+        ended = one["status"] in ENDED
+        value, put_in = ("", "") if ended else (money(one["value"]), money(one["contributed"]))
+        profit = "" if ended and one["profit_pct"] is None else rounded(one["profit_pct"])
+        since = moment(one["active_since"])
+        figures = (value, *((put_in,) if is_wide else ()), profit)
         style = STATUS_STYLES.get(one["status"], "none")
         status = f"[{style}]{one['status']}[/{style}]"
         table.add_row(one["id"], safe(one["name"]), status, *figures, *((since,) if is_wide else ()))

@@ -9,7 +9,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 STATUS_STYLES: Mapping[str, str] = {"paused": "yellow", "failed": "red", "refused": "red", "exiting": "yellow"}
-_REST = frozenset({"closed", "refused"})
+WIDE = 110
+"""Columns from which on a table may have more of them."""
+
+ENDED = frozenset({"closed", "refused"})
 
 
 def print_preview(found: Mapping[str, Any], console: Console) -> None:
@@ -39,16 +42,17 @@ def print_strategy(one: Mapping[str, Any], console: Console) -> None:
     """One strategy in full."""
     document, status = one["document"], one["status"]
     console.print(f"[bold]{safe(one['name'])}[/bold] {one['id']}")
-    because = (one["exit_reason"] or one["reason"]).replace("_", " ")
+    because = (one["exit_reason"] or one["reason"]).replace("_", " ").removeprefix("paused ")
     style = STATUS_STYLES.get(status, "none")
     told = [f"[{style}]{status}[/{style}]{f' ({safe(because)})' if because else ''} at {one['venue']}"]
     told += ["its coins are kept as they are"] if one["exit_action"] == "keep" else []
     console.print(", ".join([*told, f"revision {one['revision']}"]))
     if one["active_since"]:
         console.print(f"active since {moment(one['active_since'])} (market time)")
-    if status not in _REST:
+    if status not in ENDED:
         console.print(rule_in_words(document["rebalance"]))
         _print_further_rules(document, console)
+        _print_auto_invest(one["auto_invest"], console)
     if status == "closed":
         _print_end(one, console)
     else:
@@ -110,14 +114,19 @@ def _print_holdings(one: Mapping[str, Any], console: Console) -> None:
     console.print(table)
 
 
+def _print_auto_invest(progress: Mapping[str, Any] | None, console: Console) -> None:
+    """How far Auto-Invest is; below what it is."""
+    if progress is None:
+        return
+    console.print(f"  {safe(progress['sentence'])}", soft_wrap=True)
+    made = f", the last one {moment(progress['last_made_at'])} (market time)" if progress["last_made_at"] else ""
+    console.print(f"  invested {money(progress['invested'])} so far, {progress['cycle']} cycles decided{made}")
+    if coming := progress["next_dates"]:
+        console.print(f"  next {', '.join(moment(date)[:-3] for date in coming)} (UTC)")
+
+
 def _print_under_way(one: Mapping[str, Any], console: Console) -> None:
-    """How far Auto-Invest is, and what was asked for and is not finished."""
-    if (progress := one["auto_invest"]) is not None:
-        console.print(f"Auto-Invest: {safe(progress['sentence'])}")
-        made = f", last {moment(progress['last_made_at'])}" if progress["last_made_at"] else ""
-        console.print(f"  invested {money(progress['invested'])} so far, {progress['cycle']} cycles decided{made}")
-        if coming := progress["next_dates"]:
-            console.print(f"  next {', '.join(moment(date) for date in coming)} (UTC)")
+    """What was asked for and is not finished."""
     if one["requests"]:
         console.print("under way:")
     for number, request in enumerate(one["requests"], start=1):

@@ -28,6 +28,7 @@ from shared.contracts.wire import Meta
 from shared.core.auto_invest import AutoInvest, AutoInvestStatus
 from shared.core.auto_invest_documents import parse_auto_invest
 from shared.core.errors import Refused
+from shared.core.strategy import strategy_document
 
 MAX_NOTIFICATIONS = 500
 MAX_VERSIONS = 200
@@ -82,7 +83,9 @@ def history_routes(backing: Backing) -> APIRouter:
     ) -> Response:
         strategy = backing.known(strategy_id)
         form = wanted_format(format, accept)
-        text = file_text(strategy.document, form, f"revision {strategy.revision} of {strategy.strategy_id}")
+        # In the order of a strategy file, whatever the order in which it was stored.
+        document = strategy_document(strategy.definition())
+        text = file_text(document, form, f"revision {strategy.revision} of {strategy.strategy_id}")
         headers = {"Content-Disposition": f'attachment; filename="{strategy.strategy_id}.{form}"', "Vary": "Accept"}
         return Response(text, media_type=MEDIA_TYPES[form], headers=headers)
 

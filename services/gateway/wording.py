@@ -95,4 +95,4 @@ def change_sentence(state: StrategyChanged, fields: Sequence[str]) -> str:
         told = f"{told}: {', '.join(part.replace('_', ' ') for part in parts)}"
     reason = state.exit_reason if state.change == "exit_requested" else state.reason
     because = _STANDING.get(reason, reason.replace("_", " "))
-    return f"{told} ({because})" if because else told
+    return f"{told} ({because})" if because and reason != "paused_by_user" else told

@@ -232,8 +232,8 @@ def test_notifications_when_shown_come_newest_first(world: StandInWorld) -> None
         world.publish(subjects.notifications(one), raised, f"cli.{number}")
     world.until(lambda: "thing 1" in told("--strategy", one), "both of them")
     lines = [" ".join(line.split()[2:]) for line in told("--strategy", one).splitlines()]
-    assert lines[1:] == ["alert [b]told of [x]thing 1", "info [b]told of [x]thing 0"]
-    assert [one["severity"] for one in json.loads(told("--json", "--limit", "1"))["notifications"]] == ["alert"]
+    assert lines[1:] == [f"alert [x]thing 1 {one}", f"info [x]thing 0 {one}"]
+    assert [found["severity"] for found in json.loads(told("--json", "--limit", "1"))["notifications"]] == ["alert"]
 
 
 def test_show_when_much_is_under_way_tells_all_of_it(world: StandInWorld) -> None:
@@ -255,7 +255,7 @@ def test_show_when_much_is_under_way_tells_all_of_it(world: StandInWorld) -> Non
     world.until(lambda: "value 1225.00" in succeeded("show", one), "the position")
     text = succeeded("show", one)
     for part in (
-        "paused (paused by user) at paper, revision 1",
+        "paused (by user) at paper, revision 1",
         "Auto-Invest: 50 USDT every friday at 14:00 Europe/Berlin",
         "Waits until the strategy is resumed",
         "invested 100.00 so far, 2 cycles decided",

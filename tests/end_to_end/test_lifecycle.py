@@ -7,6 +7,7 @@ One stack serves them all; whatever happened, the books must balance and equal t
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,10 @@ async def test_strategy_when_paused_does_nothing_until_resumed_and_rebalances_on
     assert 0 <= 1000 + Decimal(closed["profit"]) - came_back < 2
 
 
+def has_invested(total: int, detail: dict[str, Any]) -> bool:
+    return Decimal(detail["auto_invest"]["invested"]) == total and not detail["requests"]
+
+
 async def test_auto_invest_when_days_pass_puts_money_in_until_its_total_and_says_so(door: Door) -> None:
     plan = {"amount": "50", "schedule": {"every": "1d", "at": "00:00"}, "pause_at_total": "150"}
     strategy = await door.active(document("invests", auto_invest=plan))
@@ -224,9 +229,7 @@ async def test_auto_invest_when_days_pass_puts_money_in_until_its_total_and_says
     assert len(coming) == 3
     for cycle in range(1, 4):
         await door.life.running.exchange.advance(1)
-        made: Callable[[dict[str, Any]], bool] = lambda one, cycle=cycle: (  # noqa: E731 - as long as its name
-            Decimal(one["auto_invest"]["invested"]) == 50 * cycle and not one["requests"]
-        )
+        made = partial(has_invested, 50 * cycle)
         await door.detail_when(strategy, made, f"cycle {cycle} was not made", 30)
     await door.life.running.exchange.advance(2)
     detail = await door.detail_when(strategy, lambda one: one["auto_invest"]["status"] == "paused", "it goes on")

@@ -129,7 +129,8 @@ class StandInWorld(World):
             "version": 4,
             "change": "activated",
             "status": StrategyStatus.ACTIVE,
-            "document": document(name=name, **changes),
+            # What is stored does not keep the order of a file.
+            "document": dict(reversed(document(name=name, **changes).items())),
             "created_at": MADE_AT,
             "active_since": MARKET_TIME,
             "changed_by": "order_executor",

@@ -68,6 +68,7 @@ def test_file_when_asked_is_read_back_as_it_was(world: StandInWorld) -> None:
     assert f'filename="{strategy}.yaml"' in answer.headers["content-disposition"]
     assert answer.text.startswith(f"# revision 3 of {strategy}\n")
     assert parse_document(answer.content, "x") == document(name="exported")
+    assert list(parse_document(answer.content, "x"))[:3] == ["name", "venue", "funding_asset"]
     told = world.http.get(f"/strategies/{strategy}/file", headers={"Accept": "application/json"})
     assert told.headers["content-type"].startswith("application/json")
     assert told.json() == world.http.get(f"/strategies/{strategy}/file?format=json").json() == document(name="exported")
