@@ -33,6 +33,11 @@ down *ARGS:
 test *ARGS:
     uv run pytest {{ ARGS }}
 
+[doc('Run every strategy file of the tests twice over a price file, in lockstep: the reports must be equal')]
+[group('quality')]
+check-replay FILE *ARGS:
+    uv run python -m tests.end_to_end.check_replay --prices {{ FILE }} {{ ARGS }}
+
 [doc('Check what must hold: format, lint, types, import rules, layout rules')]
 [group('quality')]
 check:

@@ -34,7 +34,7 @@ from shared.core.planning import (
 from shared.core.position import PlanOutcome
 from shared.core.situation import EXIT
 
-MAX_CYCLES = 30
+MAX_CYCLES = 60
 FIRST_BUY_ROOM_BPS = Decimal(5)
 _DRIFT_UNIT = Decimal("1e-9")
 
@@ -192,21 +192,24 @@ def _close_expired(record: PlanRecord, market: Market, terms: Terms) -> Close:
 def _close(
     record: PlanRecord, market: Market, planning: PlanningInput, notes: tuple[str, ...], *, leftover: bool = False
 ) -> Close:
-    """completed: on target as far as filters allow. nothing_tradable: no order was worth sending, and none will be when
-    what is halted or silent now trades again. Else partial; expired only when the time ran out before anything traded.
+    """completed: on target as far as filters allow. nothing_tradable: nothing traded, no order is worth sending (also
+    because the market came back before one was met), and none will be once what is halted or silent trades again.
+    Else partial; expired only when the time ran out before anything traded.
     """
     drift = drift_after(planning.holdings, planning.targets_pct, planning.prices, planning.quote).quantize(_DRIFT_UNIT)
     missing = sorted(unpriced(record, market, planning.prices)) if record.plan.kind == EXIT else []
     notes = (*notes, *(f"not_tradable:{asset}" for asset in missing))
     untraded = [asset for kind, _, asset in (note.partition(":") for note in notes) if kind == "not_tradable"]
     blocked = any(_may_trade_later(record, planning, asset) for asset in untraded)
+    settled = not blocked and not leftover and is_settled(planning)
     if record.fills:
-        settled = not blocked and not leftover and is_settled(planning)
         outcome = PlanOutcome.COMPLETED if settled else PlanOutcome.PARTIAL
     elif "expired" in notes:
         outcome = PlanOutcome.EXPIRED
     else:
-        outcome = PlanOutcome.PARTIAL if record.orders or blocked else PlanOutcome.NOTHING_TRADABLE
+        # An exit whose orders all came to nothing is tried again: it is over only once nothing was worth sending.
+        is_over = not blocked and (not record.orders or (settled and record.plan.kind != EXIT))
+        outcome = PlanOutcome.NOTHING_TRADABLE if is_over else PlanOutcome.PARTIAL
     detail = ",".join(dict.fromkeys(notes))
     return Close(outcome, detail, drift)
 

@@ -23,7 +23,7 @@ from shared.core.identity import derived_id
 from shared.core.money import plain
 from shared.core.position import PlanOutcome
 from shared.core.reasons import Reason
-from shared.core.situation import EXIT, INITIAL, Market, Peak, Situation, StrategyView
+from shared.core.situation import EXIT, INITIAL, NONE_YET, Market, Peak, Situation, StrategyView
 from shared.core.strategy import StrategyStatus
 
 log = logging.getLogger(__name__)
@@ -254,6 +254,7 @@ class Evaluation:
     def let_go(self, portfolio: Portfolio) -> None:
         """Decide nothing about a strategy any more (until an event or a change of members brings it back)."""
         portfolio.owned = False
+        portfolio.confirmations = NONE_YET  # another's quotes follow: if it comes back, the count begins anew
         self._watch.drop(portfolio.slot)
         self._pending.pop(portfolio.slot, None)
         self._journal.forget(portfolio.strategy_id)

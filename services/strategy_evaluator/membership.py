@@ -43,6 +43,7 @@ class Members:
         self.own_id = own_id
         self._gone_after_s = gone_after_s
         self._heard_at: dict[str, float] = {}
+        self._looked_at: float | None = None
         self._hashes = {own_id: hash_of(own_id)}
 
     @property
@@ -68,7 +69,15 @@ class Members:
         return True
 
     def forget_silent(self, now_s: float) -> bool:
-        """Take out the members that were silent for too long; whether there were any."""
+        """Take out the members that were silent for too long; whether there were any. To be asked again and again.
+
+        The time between two calls is nobody's silence if this evaluator itself stood still in it (frozen, suspended):
+        it would take everything for its own, with old prices, while the others' heartbeats wait to be read.
+        """
+        away_s = 0.0 if self._looked_at is None else now_s - self._looked_at
+        self._looked_at = now_s
+        if away_s > self._gone_after_s / 2:
+            self._heard_at = {each: min(at + away_s, now_s) for each, at in self._heard_at.items()}
         silent = [each for each, at in self._heard_at.items() if now_s - at > self._gone_after_s]
         for each in silent:
             self.left(each)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from services.strategy_registry.market import Market
 from services.strategy_registry.records import StrategyRecord
-from shared.core import drift, planning
+from shared.core import drift, minimums
 from shared.core.auto_invest import AutoInvest
 from shared.core.errors import Problem, Refused, RetryLater, shown
 from shared.core.money import HUNDRED, ONE, ZERO, exact, plain
@@ -115,7 +115,7 @@ def refuse_too_small(definition: StrategyDefinition, field: str, value: Decimal,
             market.quote_of(asset)
     instruments = {asset: replace(one, tradable=True) for asset, one in market.instruments.items()}
     widths = leg_widths(definition.rule, targets)
-    smallest = planning.minimum_amount(targets, widths, instruments, market.quotes, market.quote)
+    smallest = minimums.minimum_amount(targets, widths, instruments, market.quotes, market.quote)
     if value >= smallest.amount:
         return
     allowed = f"what works with a value of {plain(drift.shown(value))} {market.quote}"
@@ -153,7 +153,7 @@ def _refuse_below_leg(field: str, value: str, worth: Decimal, definition: Strate
         instrument = market.instruments.get(asset)
         if instrument is not None and instrument.tradable:
             market.quote_of(asset)
-            legs.append(planning.smallest_leg(asset, market.instruments, market.quotes))
+            legs.append(minimums.smallest_leg(asset, market.instruments, market.quotes))
     if not legs:
         raise RetryLater(f"none of the targets can be traded at {market.venue} now", after_s=5)
     if worth < min(legs):

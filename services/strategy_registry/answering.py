@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 
 from services.strategy_registry import life
@@ -88,18 +87,10 @@ async def known(transaction: Transaction, strategy_id: str) -> StrategyRecord:
 
 
 async def take_steps(transaction: Transaction, before: StrategyRecord, step: Step, cause: Meta) -> StrategyRecord:
-    """Take a step and those it allows, and store them; nothing is written when nothing is new.
-
-    What earlier versions of this program left to be done is done first.
-    """
-    acting = replace(before, changed_by=actor(cause))
-    caught_up = life.advance(acting)
-    made = caught_up.and_then(step(caught_up.record))
-    made = made.and_then(life.advance(made.record))
-    if not made.outgoing and replace(made.record, changed_by=before.changed_by) == before:
+    """Take a step and those it allows, and store them; nothing is written when nothing is new."""
+    made = life.stepped(before, actor(cause), step)
+    if made is None:
         return before
-    if made.record.version == before.version:
-        made = Advance(replace(made.record, changed_by=before.changed_by), made.outgoing)
     await transaction.update(made, cause)
     return made.record
 

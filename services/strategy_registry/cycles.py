@@ -89,6 +89,8 @@ def decided(record: StrategyRecord, command: RunAutoInvest, money: CycleMoney | 
         return Decided(_paused_at_total(record, plan, state))
     amount = amount_of(plan, state)
     if _total(record, money) > MAX_TOTAL_USDT:
+        if command.cause is Cause.DRAWDOWN:
+            after = replace(after, left_out_at=command.market_time)
         inputs |= {"worth": plain(money.worth), "contributed_in": plain(money.contributed_in)}
         why = f"with {plain(amount)} {plan.asset} more, over {plain(MAX_TOTAL_USDT)} USDT would have been put in"
         return Decided(_answered(record, plan.over_limit, replace(after, carried=amount), OVER_LIMIT, inputs, why))
@@ -137,8 +139,12 @@ def settled(record: StrategyRecord, transfer: Transfer) -> Advance:
 def _refused(record: StrategyRecord, state: AutoInvestState, transfer: Transfer, figures: Mapping[str, str]) -> Advance:
     settlement, amount = transfer.settlement, transfer.amount or ZERO
     refusal = "" if settlement is None else settlement.reason
+    request = record.request(transfer.request_id)
     record = replace(record, requests=record.without_request(transfer.request_id))
     after, inputs = replace(state, pending=False), {**figures, "refusal": refusal}
+    if request is not None and request.cause == Cause.DRAWDOWN:
+        # The loss is still there: the next cycle it makes due keeps the same distance as from one that was made.
+        after = replace(after, left_out_at=transfer.cycle_at)
     why = f"{plain(amount)} {transfer.asset} could not be taken from the wallet ({refusal})"
     ended = record.status in {Status.EXITING, Status.FAILED} or state.status is not AutoInvestStatus.RUNNING
     plan = None if ended else record.definition().auto_invest

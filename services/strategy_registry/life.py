@@ -5,7 +5,7 @@ become true. ``advance`` takes every step that the facts allow, so neither the o
 matters. What goes on while a strategy runs is in ``requests`` and ``cycles``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -166,6 +166,16 @@ def with_progress(record: StrategyRecord, progress: PlanProgressed) -> StrategyR
     if progress.sealed and facts.sealed_fills is None:
         facts = replace(facts, sealed_fills=progress.fills_total)
     return requests.with_progress(replace(record, facts=facts), progress)
+
+
+def stepped(before: StrategyRecord, changed_by: str, step: Callable[[StrategyRecord], Advance]) -> Advance | None:
+    """A step, and every one that it allows; None when nothing is new. What was left to be done is done first."""
+    caught_up = advance(replace(before, changed_by=changed_by))
+    made = caught_up.and_then(step(caught_up.record))
+    made = made.and_then(advance(made.record))
+    if made.record.version == before.version:
+        made = Advance(replace(made.record, changed_by=before.changed_by), made.outgoing)
+    return made if made.outgoing or made.record != before else None
 
 
 def advance(record: StrategyRecord) -> Advance:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from services.strategy_registry.amounts import refuse_untradable
 from services.strategy_registry.market import Market
 from shared.contracts.strategies import OrderForeseen
-from shared.core import drift, planning
+from shared.core import drift, minimums, planning
 from shared.core.errors import Refused
 from shared.core.matching import Side
 from shared.core.money import ONE, ZERO, ceil_to_step, exact, plain
@@ -93,16 +93,16 @@ def _refuse_too_small(definition: StrategyDefinition, market: Market, value: Dec
     """The smallest possible amount in the funding asset. Raises Refused when the amount is less than that."""
     targets, asset = definition.targets, definition.funding_asset
     widths = leg_widths(definition.rule, targets)
-    smallest = planning.minimum_amount(targets, widths, market.instruments, market.quotes, market.quote)
+    smallest = minimums.minimum_amount(targets, widths, market.instruments, market.quotes, market.quote)
     minimum = smallest.amount
     if asset != market.quote:
         minimum = ceil_to_step(smallest.amount / market.quote_of(asset).bid, _SMALLEST)
     if value >= smallest.amount:
         return minimum
     allowed = f"at least {plain(minimum)} {asset}"
-    purchase = planning.minimum_amount(targets, None, market.instruments, market.quotes, market.quote)
+    purchase = minimums.minimum_amount(targets, None, market.instruments, market.quotes, market.quote)
     if widths is not None and value >= purchase.amount:
-        enough = planning.smallest_threshold(value, targets, market.instruments, market.quotes, market.quote)
+        enough = minimums.smallest_threshold(value, targets, market.instruments, market.quotes, market.quote)
         if definition.rule.destination is Destination.HALFWAY:
             enough *= 2
         allowed += f" at this threshold, or a threshold of at least {plain(enough)} at this amount"
@@ -176,9 +176,9 @@ def _cycle_warning(definition: StrategyDefinition, market: Market) -> list[str]:
     if value >= MAX_AMOUNT_USDT:
         allowed = f"less than {plain(MAX_AMOUNT_USDT)} USDT in value"
         raise Refused.one("auto_invest.amount", plain(auto_invest.amount), allowed, "is too much")
-    smallest = planning.smallest_cycle(definition.targets, market.instruments, market.quotes, quote)
+    smallest = minimums.smallest_cycle(definition.targets, market.instruments, market.quotes, quote)
     if asset != quote:
-        smallest = max(smallest, planning.smallest_leg(asset, market.instruments, market.quotes))
+        smallest = max(smallest, minimums.smallest_leg(asset, market.instruments, market.quotes))
     if value >= smallest:
         return []
     least = plain(ceil_to_step(smallest, _CENT))

@@ -103,6 +103,7 @@ class AutoInvestProgress(Part):
     invested: Amount = ZERO
     carried: Amount = ZERO
     pending: bool = False
+    left_out_at: Timestamp | None = None
 
     def state(self) -> AutoInvestState:
         """The same for the core."""

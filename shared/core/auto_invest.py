@@ -105,9 +105,9 @@ class AutoInvestState:
     """How far Auto-Invest has come. ``since`` and ``settled_until`` are market time.
 
     ``cycle``: cycles decided so far, made or not. ``settled_until``: every scheduled date up to it is settled.
-    ``last_made_at``: market time of the last cycle that was made. ``invested``: worth (quote currency) of all that was
-    made; ``carried``: amount (of the asset) that a cycle left for the next one. ``pending``: a cycle's money is on its
-    way: no other is due meanwhile.
+    ``last_made_at``: market time of the last cycle that was made, ``left_out_at``: of the last one that a drawdown made
+    due and that was not made. ``invested``: worth (quote currency) of all that was made; ``carried``: amount (of the
+    asset) that a cycle left for the next one. ``pending``: a cycle's money is on its way: no other is due meanwhile.
     """
 
     status: AutoInvestStatus
@@ -119,3 +119,4 @@ class AutoInvestState:
     invested: Decimal = ZERO
     carried: Decimal = ZERO
     pending: bool = False
+    left_out_at: datetime | None = None

@@ -76,8 +76,10 @@ def with_peak(decision: Decision, look: Look, confirming: Confirming) -> Decisio
     if level is None:
         return decision
     before = confirming.confirmed
-    lowest = level if before.peak_pct is None else min(level, before.peak_pct)
     count = before.peak_count + int(confirming.by_new_quote)
+    if count == 0:
+        return decision  # no quote has been counted yet, so there is none to be the lowest of
+    lowest = level if before.peak_pct is None else min(level, before.peak_pct)
     required = max(one.confirm or confirming.quotes for one in trailing)
     state = replace(decision.confirmations, peak_pct=lowest, peak_count=min(count, required))
     if count < required:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from shared.core.errors import Refused
 from shared.core.market import Instrument, Instruments, Quotes
 from shared.core.matching import BPS, Side
-from shared.core.money import HUNDRED, ZERO, ceil_to_step, floor_to_step
+from shared.core.money import HUNDRED, ONE, ZERO, ceil_to_step, floor_to_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class PlanningInput:
 
     ``prices`` fixes the sizing price of an asset in place of its bid: a plan is measured at one set of prices while its
     limits follow the market, so it comes to rest however the market moves. ``sold`` / ``bought`` name assets already
-    traded by the same plan: they are traded back only by more than ``unavoidable_rest``.
+    traded by the same plan: they are traded back for their own sake only by more than their ``smallest_order``.
     ``slippage_bps`` bounds the limit price away from the bid or ask.
     """
 
@@ -46,6 +46,11 @@ class Gap:
     limit: Decimal
     quantity: Decimal
     minimum: Decimal  # smallest tradable quantity at this limit
+    is_large: bool  # worth an order of its own: at least the minimum; what trades back, more than the smallest order
+
+    def proceeds(self, quantity: Decimal) -> Decimal:
+        """Money that selling ``quantity`` brings at the bid, after the fee."""
+        return quantity * self.touch * (1 - self.instrument.taker_fee)
 
 
 def target_share(planning: PlanningInput, asset: str) -> Decimal:
@@ -72,15 +77,16 @@ def tradable(planning: PlanningInput, asset: str) -> Instrument | None:
     return instrument if instrument is not None and instrument.tradable and asset in planning.quotes else None
 
 
-def cost_of_closing(planning: PlanningInput, asset: str, gap: Decimal) -> Decimal:
-    """Fee and spread of closing ``gap`` (value to buy if > 0, to sell if < 0)."""
+def money_per_value(planning: PlanningInput, asset: str, price: Decimal, side: Side) -> Decimal:
+    """Money paid (buy) or received (sell), fee included, for what is worth 1 at the sizing ``price``.
+
+    1 for an asset that cannot be traded now: its gap is money that waits.
+    """
     instrument = tradable(planning, asset)
-    if instrument is None or not gap:
-        return ZERO
-    if gap < 0:
-        return -gap * instrument.taker_fee
-    quoted = planning.quotes[asset]
-    return gap * (quoted.ask / (quoted.bid * (1 - instrument.taker_fee)) - 1)
+    if instrument is None:
+        return ONE
+    quoted, keeps = planning.quotes[asset], 1 - instrument.taker_fee
+    return quoted.bid * keeps / price if side is Side.SELL else quoted.ask / (price * keeps)
 
 
 def _limit(planning: PlanningInput, asset: str, instrument: Instrument, side: Side) -> Decimal:
@@ -92,22 +98,32 @@ def _limit(planning: PlanningInput, asset: str, instrument: Instrument, side: Si
 
 
 def smallest_order(planning: PlanningInput, instrument: Instrument, price: Decimal) -> Decimal:
-    """Value at the sizing ``price`` of the smallest order that the filters allow at the market's price and the limit's
+    """Value at ``price`` of the smallest order that the filters allow at the market's price and the limit's
     slippage, with one lot of rounding: where the market has fallen since, the minimum is more of the asset.
     """
-    quoted = planning.quotes.get(instrument.base)
-    limit = (price if quoted is None else quoted.bid) * (1 - planning.slippage_bps / BPS)
+    limit = market_price(planning, instrument.base, price) * (1 - planning.slippage_bps / BPS)
     least = max(instrument.min_notional / limit, instrument.min_quantity) if limit > 0 else instrument.min_quantity
     return (least + instrument.lot_step) * price
 
 
+def market_price(planning: PlanningInput, asset: str, otherwise: Decimal) -> Decimal:
+    """The bid of an asset; ``otherwise`` without a quote."""
+    quoted = planning.quotes.get(asset)
+    return otherwise if quoted is None else quoted.bid
+
+
 def unavoidable_rest(planning: PlanningInput, prices: Mapping[str, Decimal]) -> Decimal:
-    """How far (in value) complete fills may leave an asset from its target: the largest of the smallest orders, and the
-    lots that quantities are rounded by.
+    """How much money, at the market's prices, may be missing from an asset at rest: the largest of the smallest orders
+    (what another asset would have to be sold by), and the lots that quantities are rounded by.
     """
-    listed = [(planning.instruments[asset], price) for asset, price in prices.items() if asset in planning.instruments]
-    largest = max((smallest_order(planning, instrument, price) for instrument, price in listed), default=ZERO)
-    return largest + sum((instrument.lot_step * price for instrument, price in listed), ZERO)
+    largest = lots = ZERO
+    for asset, price in prices.items():
+        instrument = planning.instruments.get(asset)
+        if instrument is not None:
+            at_market = market_price(planning, asset, price)
+            largest = max(largest, smallest_order(planning, instrument, at_market))
+            lots += instrument.lot_step * at_market
+    return largest + lots
 
 
 def gaps_on(
@@ -117,7 +133,6 @@ def gaps_on(
     gaps: list[Gap] = []
     dropped: list[str] = []
     traded_otherwise = planning.bought if side is Side.SELL else planning.sold
-    rest = unavoidable_rest(planning, prices) if traded_otherwise else ZERO
     for asset, price in prices.items():
         held, share = planning.holdings.get(asset, ZERO), target_share(planning, asset)
         quantity = share * after / price - held
@@ -138,7 +153,7 @@ def gaps_on(
             quantity = floor_to_step(min(most, quantity), instrument.lot_step)
         else:
             quantity /= 1 - instrument.taker_fee
-        if asset in traded_otherwise and value <= rest:
-            continue
-        gaps.append(Gap(asset, instrument, price, value, touch, limit, quantity, minimum))
+        is_back = asset in traded_otherwise and value <= smallest_order(planning, instrument, price)
+        is_large = quantity >= minimum and not is_back
+        gaps.append(Gap(asset, instrument, price, value, touch, limit, quantity, minimum, is_large))
     return gaps, dropped

@@ -1,16 +1,24 @@
 """From target weights to orders: pure, exact sizing by the venue's own filters.
 
 Terms, for asset i: v_i = holding valued at the sizing price p_i (bid unless given), t_i = target as a fraction, f_i =
-taker fee, k_i = (1 - f_i) * bid_i / ask_i = what one unit of money spent on i is worth afterwards, V = sum of v_i.
+taker fee, s_i = (1 - f_i) * bid_i / p_i = money that selling what is worth 1 brings, b_i = ask_i / ((1 - f_i) * p_i) =
+money that buying what is worth 1 takes, cash = money at hand, t_0 = its target.
 
-Fees and spread are paid out of V, so the targets are shares of V2, the value afterwards, the solution of
+The targets are shares of V2, what the holdings are worth once they are on target: the one value at which the money
+that purchases and the cash target take is the money that there is and that sales bring,
 
-    V2 = V - sum over over-weight i of (v_i - t_i * V2) * f_i
-           - sum over under-weight i of (t_i * V2 - v_i) * (1 / k_i - 1)
+    cash + sum over over-weight i of (v_i - t_i * V2) * s_i
+        = t_0 * V2 + sum over under-weight i of (t_i * V2 - v_i) * b_i
 
-found by fixed-point iteration (the right side changes by about one fee per unit of V2). Over-weight assets are sold
-down to t_i * V2, under-weight ones bought up to it; only the difference is traded. Legs under the venue's
-minimum are dropped; their money goes to the other legs of the same side, or makes whole minimum legs of the largest.
+So fees and spread are paid by all alike, and so is a move of the market away from the sizing prices. The difference of
+the sides grows with V2, is made of straight pieces and convex (b_i >= s_i): Newton's method ends after a few steps.
+Over-weight assets are sold down to t_i * V2, under-weight ones bought up to it; only the difference is traded.
+
+Legs under the venue's minimum are dropped, their money goes to the other legs of the same side; but no more may be left
+so than one smallest order an asset, however many of them there are. What small legs add up to is therefore traded in
+whole minimum legs: over-weights are sold when a purchase lacks the money, under-weights bought when cash is left. Each
+of these legs makes the sum of all distances from target (in money at the market's prices, cash included) smaller and
+leaves its own asset within the minimum, so there is an end to them.
 """
 
 from collections.abc import Mapping
@@ -21,39 +29,34 @@ from shared.core.errors import Refused
 from shared.core.legs import (
     Gap,
     PlanningInput,
-    cost_of_closing,
     gaps_on,
+    market_price,
+    money_per_value,
     sizing_prices,
     smallest_order,
     target_share,
     tradable,
     unavoidable_rest,
 )
-from shared.core.market import Instruments, Quotes
 from shared.core.matching import Side
-from shared.core.money import HUNDRED, ONE, ZERO, ceil_to_step, exact, floor_to_step, plain
+from shared.core.money import HUNDRED, ONE, ZERO, ceil_to_step, exact, floor_to_step
 
 __all__ = [
-    "MinimumAmount",
     "OrderDraft",
     "PlanningInput",
     "Sizing",
     "buy_orders",
     "drift_after",
     "is_settled",
-    "minimum_amount",
     "sell_orders",
-    "smallest_cycle",
-    "smallest_leg",
-    "smallest_threshold",
     "value_after_fees",
 ]
 
 _ITERATIONS = 60
 _SETTLED = Decimal("1e-18")
-# Room for taker fees, the slippage bound and a price move between a preview and its first orders.
-_SAFETY = Decimal("1.05")
-_CENT = Decimal("0.01")
+# A gap smaller than this part of the minimum is not bought in a whole minimum leg: nearly all of that would be excess,
+# and sold back. Cash that is worth an order is the sum of the gaps of at most 10 assets, so one of them is larger.
+_LEAST_PART = Decimal("0.05")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +82,24 @@ class Sizing:
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MinimumAmount:
-    """The smallest amount (quote currency) a strategy works with, the asset that sets it, and why."""
-
-    amount: Decimal
-    asset: str
-    explanation: str
-
-
 @exact
 def sell_orders(planning: PlanningInput) -> Sizing:
     """Orders that bring every over-weight asset down to its target; a held asset without a target is sold whole.
 
     Never more than is held, quantities floored to the lot (the remainder is dust and is kept). Over-weights too small
-    to trade are sold in minimum-sized legs only as far as a purchase of at least the minimum lacks the money.
-    Raises Refused when a held asset has no price.
+    to trade are sold in minimum-sized legs only where a purchase or the cash target lacks more than this takes from
+    them. Raises Refused when a held asset has no price.
     """
     prices = sizing_prices(planning)
     after = value_after_fees(planning)
     gaps, dropped = gaps_on(planning, prices, after, Side.SELL)
-    large = [gap for gap in gaps if gap.quantity >= gap.minimum]
-    small = sorted((gap for gap in gaps if gap.quantity < gap.minimum), key=lambda gap: -gap.value)
+    large, small = ([gap for gap in gaps if gap.is_large is wanted] for wanted in (True, False))
+    need = _money_need(planning, prices, after)
+    cash = need.cash + sum((gap.proceeds(gap.quantity) for gap in large), ZERO)
+    legs = _helping_legs(planning, small, need, cash)
     drafts = [_draft(gap, gap.quantity, Side.SELL) for gap in large]
-    lacking = _lacking_cash(planning, prices, after) - _net_proceeds(large)
-    for gap in small:
-        held = floor_to_step(planning.holdings.get(gap.asset, ZERO), gap.instrument.lot_step)
-        worth = gap.minimum * gap.price
-        has_target = planning.targets_pct.get(gap.asset, ZERO) > 0
-        # Selling more than the over-weight must do more good to the purchase than harm to this asset.
-        helps = lacking > 0 and gap.value + lacking > worth
-        if has_target and gap.minimum <= held and helps:
-            drafts.append(_draft(gap, gap.minimum, Side.SELL))
-            lacking -= worth
-        else:
-            dropped.append(f"below_minimum:{gap.asset}")
+    drafts += [_draft(gap, quantity, Side.SELL) for gap, quantity in legs]
+    dropped += [f"below_minimum:{gap.asset}" for gap in small if gap.asset not in {leg.asset for leg, _ in legs}]
     return Sizing(tuple(drafts), tuple(dropped))
 
 
@@ -122,28 +108,30 @@ def buy_orders(planning: PlanningInput) -> Sizing:
     """Orders that bring every under-weight asset up to its target from the cash at hand (less the cash target).
 
     The fee taken in the bought asset is grossed up. Sum of quantity * limit price never exceeds the cash; when it is
-    short every leg shrinks by one factor. Raises Refused when a held asset has no price.
+    short every leg worth an order shrinks by one factor. Raises Refused when a held asset has no price.
     """
     prices = sizing_prices(planning)
     after = value_after_fees(planning)
     gaps, dropped = gaps_on(planning, prices, after, Side.BUY)
     target_cash = target_share(planning, planning.quote) * after
     cash = max(ZERO, planning.holdings.get(planning.quote, ZERO) - target_cash)
-    money = {gap.asset: gap.quantity * gap.limit for gap in gaps}
-    wanted = sum(money.values(), ZERO)
-    if wanted > cash:
-        money = {asset: amount * cash / wanted for asset, amount in money.items()}
-    spare = max(ZERO, cash - wanted - _blocked_money(planning, prices, after))
-    money, too_small = _respread(gaps, money, spare)
-    drafts = []
+    # What was sold before is bought back, but for a large gap, only with money that nothing else can use.
+    back = [gap for gap in gaps if gap.asset in planning.sold and not gap.is_large]
+    forth = [gap for gap in gaps if gap not in back]
+    spare = max(ZERO, cash - _limit_money(forth) - _blocked_money(planning, prices, after))
+    money = _allotted(forth, cash, spare)
+    unused = min(cash, _limit_money(forth) + spare) - sum(money.values(), ZERO)
+    if unused > unavoidable_rest(planning, prices):
+        money |= _whole_legs(back, unused)
+    drafts, too_small = [], []
     for gap in gaps:
         quantity = floor_to_step(money.get(gap.asset, ZERO) / gap.limit, gap.instrument.lot_step)
         quantity = min(quantity, floor_to_step(gap.instrument.max_quantity, gap.instrument.lot_step))
-        if gap.asset in money and quantity >= gap.minimum:
+        if quantity >= gap.minimum:
             drafts.append(_draft(gap, quantity, Side.BUY))
-        elif gap.asset in money:
-            too_small.append(gap.asset)
-    return Sizing(tuple(drafts), (*dropped, *(f"below_minimum:{asset}" for asset in too_small)))
+        else:
+            too_small.append(f"below_minimum:{gap.asset}")
+    return Sizing(tuple(drafts), (*dropped, *too_small))
 
 
 @exact
@@ -151,16 +139,23 @@ def value_after_fees(planning: PlanningInput) -> Decimal:
     """V2 of the module's formula: what the holdings are worth once on target. Raises Refused without a price."""
     prices = sizing_prices(planning)
     worth = {asset: planning.holdings.get(asset, ZERO) * price for asset, price in prices.items()}
-    total = sum(worth.values(), planning.holdings.get(planning.quote, ZERO))
+    money = {
+        (asset, side): money_per_value(planning, asset, price, side) for asset, price in prices.items() for side in Side
+    }
+    cash, cash_share = planning.holdings.get(planning.quote, ZERO), target_share(planning, planning.quote)
+    total = sum(worth.values(), cash)
     after = total
     for _ in range(_ITERATIONS):
-        cost = ZERO
+        missing, slope = cash_share * after - cash, cash_share
         for asset, value in worth.items():
-            cost += cost_of_closing(planning, asset, target_share(planning, asset) * after - value)
-        newer = max(ZERO, total - cost)
-        if abs(newer - after) <= total * _SETTLED:
-            return newer
-        after = newer
+            share = target_share(planning, asset)
+            gap = share * after - value
+            rate = money[asset, Side.SELL if gap < 0 else Side.BUY]
+            missing, slope = missing + gap * rate, slope + share * rate
+        step = missing / slope if slope > 0 else ZERO
+        after = max(ZERO, after - step)
+        if abs(step) <= total * _SETTLED:
+            break
     return after
 
 
@@ -186,106 +181,86 @@ def drift_after(
 
 @exact
 def is_settled(planning: PlanningInput) -> bool:
-    """Whether every asset is as near to its target as the filters allow: within the smallest order there is.
+    """Whether every asset is as near to its target as the filters allow, measured by the sizing prices.
 
-    That is the largest minimum notional at the limit price, and the lots that quantities are rounded by. An
-    under-weight may also lack the cash that is left (too little for an order) and what is stuck in holdings too small
-    to sell.
+    An over-weight is then no larger than its own smallest order at the market's price, unless all that is held is too
+    small to sell. To an under-weight no more money is missing than another asset would have to be sold by
+    (``unavoidable_rest``), and what is stuck in holdings too small to sell. The same bounds hold for cash.
     """
     prices = sizing_prices(planning)
-    total = sum(
-        (planning.holdings.get(asset, ZERO) * price for asset, price in prices.items()),
-        planning.holdings.get(planning.quote, ZERO),
-    )
-    gaps: dict[str, Decimal] = {}
+    after = value_after_fees(planning)
+    missing = [target_share(planning, planning.quote) * after - planning.holdings.get(planning.quote, ZERO)]
     stuck = ZERO
     for asset, price in prices.items():
         held = planning.holdings.get(asset, ZERO) * price
-        gaps[asset] = target_share(planning, asset) * total - held
+        gap = target_share(planning, asset) * after - held
+        in_money = gap * market_price(planning, asset, price) / price
         instrument = planning.instruments.get(asset)
-        if instrument is not None and gaps[asset] < 0 and held < smallest_order(planning, instrument, price):
-            stuck -= gaps[asset]
+        smallest = smallest_order(planning, instrument, price) if instrument is not None else ZERO
+        if gap >= 0:
+            missing.append(in_money)
+        elif instrument is not None and held < smallest:
+            stuck -= in_money
+        elif -gap > smallest:
+            return False
     rest = unavoidable_rest(planning, prices)
-    cash_gap = target_share(planning, planning.quote) * total - planning.holdings.get(planning.quote, ZERO)
-    if any(gap - max(ZERO, -cash_gap) > rest + stuck or -gap > rest for gap in gaps.values()):
-        return False
-    # A price better than planned leaves money that belongs to what was sold: up to the rest for each of them.
-    return -rest * _SAFETY * (1 + len(planning.sold)) <= cash_gap <= (rest + stuck) * _SAFETY
+    return -missing[0] <= rest and max(missing) <= rest + stuck
 
 
-@exact
-def minimum_amount(
-    targets_pct: Mapping[str, Decimal],
-    rule_points: Mapping[str, Decimal] | Decimal | None,
-    instruments: Instruments,
-    quotes: Quotes,
-    quote: str,
-) -> MinimumAmount:
-    """The smallest amount at which every leg of the first purchase, and a correction of ``rule_points``, can trade.
+@dataclass(frozen=True, slots=True)
+class _MoneyNeed:
+    """What purchases worth an order take in all, the least that one of them takes, and cash beyond its target."""
 
-    ``rule_points``: percentage points that an asset moves at least when the threshold fires, for all or by asset (0: it
-    waits until it can be traded); None: no threshold, only the purchase counts. Raises Refused for an asset without an
-    instrument or a quote.
+    wanted: Decimal
+    least: Decimal
+    cash: Decimal
+
+    def met_by(self, cash: Decimal) -> Decimal:
+        """How much of the need so much cash meets: none of the purchases while it is too little for any order."""
+        if cash < 0:
+            return cash
+        return min(cash, self.wanted) if cash >= self.least else ZERO
+
+    def lacking(self, cash: Decimal) -> Decimal:
+        """What there must be more than so much cash before any of the need is met."""
+        return max(ZERO, self.least - cash)
+
+
+def _money_need(planning: PlanningInput, prices: Mapping[str, Decimal], after: Decimal) -> _MoneyNeed:
+    large = [gap for gap in gaps_on(planning, prices, after, Side.BUY)[0] if gap.is_large]
+    return _MoneyNeed(
+        wanted=sum((gap.quantity * gap.touch for gap in large), ZERO),
+        least=min((gap.minimum * gap.limit for gap in large), default=ZERO),
+        cash=planning.holdings.get(planning.quote, ZERO) - target_share(planning, planning.quote) * after,
+    )
+
+
+def _helping_legs(
+    planning: PlanningInput, small: list[Gap], need: _MoneyNeed, cash: Decimal
+) -> list[tuple[Gap, Decimal]]:
+    """The over-weights under the minimum to sell nevertheless, with quantities: where they do the need more good than
+    they do their own assets harm, alone or (a purchase may take several) together with those before them.
+
+    Each leaves its asset at most one minimum under its target. Those that a minimum leg harms least come first.
     """
-    best = MinimumAmount(ZERO, quote, "nothing has to be bought")
-    for asset, weight in sorted(targets_pct.items()):
-        if asset == quote:
+    legs: list[tuple[Gap, Decimal]] = []
+    tried: list[tuple[Gap, Decimal]] = []
+    then, harm = cash, ZERO
+    for gap in sorted(small, key=lambda gap: (gap.minimum - gap.value / gap.price) * gap.touch):
+        lot = gap.instrument.lot_step
+        held = floor_to_step(planning.holdings.get(gap.asset, ZERO), lot)
+        if gap.minimum > held or not planning.targets_pct.get(gap.asset, ZERO):
             continue
-        leg = smallest_leg(asset, instruments, quotes)
-        found = ceil_to_step(leg * HUNDRED / weight, _CENT)
-        why = f"the first purchase of {asset} ({plain(weight)} %) must be worth at least {_money(leg)} {quote}"
-        points = rule_points.get(asset) if isinstance(rule_points, Mapping) else rule_points
-        if points and points < weight:
-            found = ceil_to_step(leg * HUNDRED / points, _CENT)
-            why = (
-                f"a correction of {plain(points)} percentage points of {asset} must be worth at least "
-                f"{_money(leg)} {quote}"
-            )
-        if found > best.amount:
-            best = MinimumAmount(found, asset, why)
-    return best
-
-
-@exact
-def smallest_threshold(
-    amount: Decimal, targets_pct: Mapping[str, Decimal], instruments: Instruments, quotes: Quotes, quote: str
-) -> Decimal:
-    """The smallest threshold (percentage points, 2 decimals, rounded up) whose correction can trade at ``amount``."""
-    legs = [smallest_leg(asset, instruments, quotes) for asset in targets_pct if asset != quote]
-    return ceil_to_step(max(legs, default=ZERO) * HUNDRED / amount, _CENT)
-
-
-def smallest_cycle(targets_pct: Mapping[str, Decimal], instruments: Instruments, quotes: Quotes, quote: str) -> Decimal:
-    """The least value (quote currency) of new money that can buy any of the targets: the smallest of their legs.
-
-    Less than that waits as cash until more comes. Raises Refused for an asset without an instrument or a quote.
-    """
-    return min((smallest_leg(asset, instruments, quotes) for asset in targets_pct if asset != quote), default=ZERO)
-
-
-@exact
-def smallest_leg(asset: str, instruments: Instruments, quotes: Quotes) -> Decimal:
-    """The smallest value (quote currency) an order of ``asset`` may safely have: filters plus 5 %. Raises Refused."""
-    instrument, quoted = instruments.get(asset), quotes.get(asset)
-    if instrument is None or not instrument.tradable:
-        raise Refused.one(
-            "targets", asset, ", ".join(sorted(instruments)) or "(nothing)", "is not traded at this venue"
-        )
-    if quoted is None:
-        raise Refused.one("targets", asset, "an asset with a price", "has no price yet")
-    step = max(instrument.lot_step, instrument.min_quantity)
-    return max(instrument.min_notional, step * quoted.ask) * _SAFETY
-
-
-def _money(value: Decimal) -> str:
-    return plain(ceil_to_step(value, _CENT))
-
-
-def _lacking_cash(planning: PlanningInput, prices: Mapping[str, Decimal], after: Decimal) -> Decimal:
-    """Money that purchases worth trading (and the cash target) need beyond the cash at hand."""
-    gaps, _ = gaps_on(planning, prices, after, Side.BUY)
-    needed = sum((gap.quantity * gap.price for gap in gaps if gap.quantity >= gap.minimum), ZERO)
-    return needed + target_share(planning, planning.quote) * after - planning.holdings.get(planning.quote, ZERO)
+        over = gap.value / gap.price
+        wanted = ceil_to_step(need.lacking(then) / gap.proceeds(ONE), lot)
+        quantity = max(gap.minimum, min(wanted, floor_to_step(gap.minimum + over, lot), held))
+        tried.append((gap, quantity))
+        then += gap.proceeds(quantity)
+        harm += (quantity - over) * gap.touch
+        if need.met_by(then) - need.met_by(cash) > harm:
+            legs, tried = [*legs, *tried], []
+            cash, harm = then, ZERO
+    return legs
 
 
 def _blocked_money(planning: PlanningInput, prices: Mapping[str, Decimal], after: Decimal) -> Decimal:
@@ -297,33 +272,46 @@ def _blocked_money(planning: PlanningInput, prices: Mapping[str, Decimal], after
     return waiting
 
 
-def _net_proceeds(gaps: list[Gap]) -> Decimal:
-    return sum((gap.quantity * gap.price * (1 - gap.instrument.taker_fee) for gap in gaps), ZERO)
+def _limit_money(gaps: list[Gap]) -> Decimal:
+    return sum((gap.quantity * gap.limit for gap in gaps), ZERO)
 
 
-def _respread(gaps: list[Gap], money: Mapping[str, Decimal], spare: Decimal) -> tuple[dict[str, Decimal], list[str]]:
-    """Money by leg once legs under the minimum are gone, and the assets that were dropped.
+def _allotted(gaps: list[Gap], cash: Decimal, spare: Decimal) -> dict[str, Decimal]:
+    """Money by leg: to the large ones first, then to those under the minimum.
 
-    Their money and the ``spare`` cash first make whole minimum legs of the largest of them (so none ends further than
-    the minimum from its target); what is left of their money goes to the large legs in proportion, else it stays cash.
+    Large legs that shrink below the minimum are made whole from each other's money, the largest first; what the rest
+    of them lack is kept, the next sales may bring what is missing. Small ones are made whole from their own money and
+    the ``spare`` cash (so none ends further than the minimum from its target); what is left of their money goes to the
+    large legs in proportion, at most half a minimum each (about a whole one would be sold back), else it stays cash.
     """
-    smallest = {gap.asset: gap.minimum * gap.limit for gap in gaps}
-    kept = {asset: amount for asset, amount in money.items() if amount >= smallest[asset]}
-    small = sorted(set(money) - set(kept), key=lambda asset: (-money[asset], asset))
-    pool = spare + sum((money[asset] for asset in small), ZERO)
+    large, small = ([gap for gap in gaps if gap.is_large is wanted] for wanted in (True, False))
+    wanted = _limit_money(large)
+    factor = min(ONE, cash / wanted) if wanted else ONE
+    money = {gap.asset: gap.quantity * gap.limit * factor for gap in large}
+    shrunk = [gap for gap in large if money[gap.asset] < gap.minimum * gap.limit]
+    kept = {gap.asset: money[gap.asset] for gap in large if gap not in shrunk}
+    whole = _whole_legs(shrunk, sum((money[gap.asset] for gap in shrunk), ZERO))
+    pool = min(cash - wanted * factor, _limit_money(small) + spare)
+    rounded_up = _whole_legs(small, pool)
+    left = min(
+        pool - sum(rounded_up.values(), ZERO), _limit_money([gap for gap in small if gap.asset not in rounded_up])
+    )
     total = sum(kept.values(), ZERO)
-    rounded_up: dict[str, Decimal] = {}
-    dropped: list[str] = []
-    for asset in small:
-        if pool >= smallest[asset]:
-            rounded_up[asset] = smallest[asset]
-            pool -= smallest[asset]
-        else:
-            dropped.append(asset)
-    left = min(pool, sum((money[asset] for asset in dropped), ZERO))
-    if total > 0:
-        kept = {asset: amount + left * amount / total for asset, amount in kept.items()}
-    return {**kept, **rounded_up}, dropped
+    for gap in large:
+        if gap.asset in kept:
+            kept[gap.asset] += min(left * kept[gap.asset] / total, gap.minimum * gap.limit / 2)
+    return {**kept, **whole, **rounded_up}
+
+
+def _whole_legs(gaps: list[Gap], pool: Decimal) -> dict[str, Decimal]:
+    """Legs of the minimum for as many of ``gaps`` as the money is enough for, the largest first."""
+    legs: dict[str, Decimal] = {}
+    for gap in sorted(gaps, key=lambda gap: (-gap.quantity * gap.limit, gap.asset)):
+        least = gap.minimum * gap.limit
+        if pool >= least and gap.quantity >= gap.minimum * _LEAST_PART:
+            legs[gap.asset] = least
+            pool -= least
+    return legs
 
 
 def _draft(gap: Gap, quantity: Decimal, side: Side) -> OrderDraft:

@@ -92,6 +92,15 @@ def test_peak_when_confirmed_is_the_lowest_of_the_quotes_that_confirm_it() -> No
     assert (by_an_event.peak, by_an_event.confirmations.peak_count) == (None, 0)
 
 
+def test_peak_when_looked_at_by_an_event_in_between_rests_on_the_quotes_alone() -> None:
+    made = _situation("15", take_profit={"percent": "15", "trailing": "3", "confirm": "2"})
+    confirmations = decide(made, market(dict.fromkeys(PRICES, "1.16")), by_new_quote=False).confirmations
+    for price in ("1.3", "1.2"):
+        decision = decide(made, market(dict.fromkeys(PRICES, price)), confirmations)
+        confirmations = decision.confirmations
+    assert decision.peak == Peak(D("19.8"), D(1000))
+
+
 def test_peak_when_confirmed_does_not_keep_a_rebalance_waiting() -> None:
     made = situation({"ONE": "800", "BTC": "200", "ETH": "200"}, contributed="1000", **TAKE)
     decision = decide(made, market(PRICES))

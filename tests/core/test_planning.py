@@ -15,6 +15,7 @@ from shared.core.errors import Refused
 from shared.core.legs import smallest_order
 from shared.core.market import Instrument, Quote
 from shared.core.matching import OrderTerms, PriceBand, Side, filter_failures
+from shared.core.minimums import minimum_amount, smallest_cycle, smallest_threshold
 from shared.core.money import HUNDRED, MONEY_CONTEXT, ZERO, exact, floor_to_step
 from shared.core.planning import (
     OrderDraft,
@@ -22,10 +23,7 @@ from shared.core.planning import (
     buy_orders,
     drift_after,
     is_settled,
-    minimum_amount,
     sell_orders,
-    smallest_cycle,
-    smallest_threshold,
     value_after_fees,
 )
 
@@ -264,16 +262,62 @@ def test_minimum_amount_when_threshold_is_the_narrowest_names_it() -> None:
         minimum_amount({"XYZ": D(100)}, None, listed, quotes, "USDT")
 
 
-def test_is_settled_when_sales_brought_more_than_planned_leaves_the_small_rest_in_cash() -> None:
-    """Two assets were sold at a better price: each is 4 USDT under its target, too little to buy back."""
-    targets = {"ONE": "40", "BTC": "30", "ETH": "30"}
-    quotes = quoted(ONE="0.02", BTC="60000", ETH="1500")
-    holdings = {"ONE": "24200", "BTC": "0.0079833", "ETH": "0.23733", "USDT": "8"}  # 484, 479 and 356 of 1,327
-    start = planning(targets, holdings, quotes, *BIGONE)
-    near = replace(start, holdings={"ONE": D(26340), "BTC": D("0.006566"), "ETH": D("0.26264"), "USDT": D(8)})
-    assert is_settled(replace(near, sold=frozenset({"BTC", "ETH"})))
-    assert not is_settled(near), "without those sales the cash would have to be used"
-    assert not is_settled(replace(start, sold=frozenset({"BTC", "ETH"}))), "BTC is 6 points off"
+def test_orders_when_sales_brought_more_than_planned_use_what_small_legs_add_up_to() -> None:
+    """Nine assets were sold at a better price: each is 3 under its target, together more cash than an order takes."""
+    names = [f"A{number}" for number in range(9)]
+    quotes = quoted(**dict.fromkeys([*names, "B"], "10"))
+    listed = [instrument(name, lot="0.0001") for name in [*names, "B"]]
+    targets = dict.fromkeys([*names, "B"], "10")
+    holdings = {**dict.fromkeys(names, "9.7"), "B": "10", "USDT": "27"}
+    start = replace(planning(targets, holdings, quotes, *listed), sold=frozenset(names))
+    assert not is_settled(start)
+    end, done = run_cycles(start)
+    assert {draft.side for draft in done} == {Side.BUY}
+    assert all(draft.value < D("5.01") for draft in done), "the smallest orders there are"
+    assert end.holdings["USDT"] < 7
+    assert is_settled(end)
+
+
+def test_orders_when_purchases_cost_more_than_planned_use_what_small_legs_add_up_to() -> None:
+    """Nine assets were bought, each is 3 over its target: none of them is sold back but for the tenth, 27 under."""
+    names = [f"A{number}" for number in range(9)]
+    quotes = quoted(**dict.fromkeys([*names, "B"], "10"))
+    listed = [instrument(name, lot="0.0001") for name in [*names, "B"]]
+    targets = dict.fromkeys([*names, "B"], "10")
+    holdings = {**dict.fromkeys(names, "10.3"), "B": "7.3"}
+    start = replace(planning(targets, holdings, quotes, *listed), bought=frozenset(names))
+    assert not is_settled(start)
+    end, done = run_cycles(start)
+    assert {draft.asset for draft in done if draft.side is Side.BUY} == {"B"}
+    assert is_settled(end)
+    alone = replace(start, holdings={**start.holdings, "B": D("10.3")})
+    assert run_cycles(alone)[1] == [], "without a purchase that lacks the money nothing is sold back"
+    assert is_settled(alone)
+
+
+def test_orders_when_over_weights_bring_less_than_an_order_by_the_fee_sell_a_little_more() -> None:
+    """A minimum leg of 5 brings 4.97 after a fee of 0.6 %, and the purchase that needs it takes 5."""
+    names = ["A", "B", "C"]
+    quotes = quoted(**dict.fromkeys(names, "10"))
+    listed = [instrument(name, lot="0.0001", fee="0.006") for name in names]
+    holdings = {"A": "10.3", "B": "10.3", "C": "9.4"}
+    end, done = run_cycles(planning({"A": "33.3", "B": "33.3", "C": "33.4"}, holdings, quotes, *listed))
+    assert [(draft.side, draft.asset) for draft in done] == [(Side.SELL, "A"), (Side.BUY, "C")]
+    assert is_settled(end)
+
+
+def test_orders_when_the_market_has_left_the_plans_prices_are_sized_by_what_the_money_affords() -> None:
+    """A, sold, has fallen by 20 % and B, bought, has risen by 25 %: one cycle is enough, all pay for it alike."""
+    quotes = quoted(A="80", B="125", C="100")
+    listed = [instrument(name, lot="0.000001") for name in ("A", "B", "C")]
+    targets = {"A": "40", "B": "40", "C": "20"}
+    start = planning(targets, {"A": "60", "B": "20", "C": "20"}, quotes, *listed)
+    pinned = replace(start, prices=dict.fromkeys(targets, D(100)))
+    end, done = run_cycles(pinned, cycles=1)
+    assert {(draft.asset, draft.side) for draft in done} == {("A", Side.SELL), ("B", Side.BUY), ("C", Side.SELL)}
+    drift = drift_after(end.holdings, end.targets_pct, pinned.prices, "USDT")
+    assert drift < D("0.3"), "what the limit of the purchase holds back"
+    assert abs(end.holdings["A"] - end.holdings["C"] * 2) < D("0.00001")
 
 
 def test_smallest_order_when_the_market_fell_since_the_plan_is_more_of_the_asset() -> None:

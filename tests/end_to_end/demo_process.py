@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+# The smallest order, 5 USDT, in the least that a strategy of the runs comes down to (350 USDT in December 2018) is 1.4
+# points; a little more where the market fell while the plan ran.
+LARGEST_REST_POINTS = 2
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -34,7 +38,7 @@ def run_demo(folder: Path, arguments: Sequence[str], *, timeout_s: float = 240) 
             *["--data", str(data_dir), "--report", str(report), *arguments],
         ],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**as_installed(os.environ), "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -43,6 +47,15 @@ def run_demo(folder: Path, arguments: Sequence[str], *, timeout_s: float = 240) 
     output = done.stdout + done.stderr
     content = json.loads(report.read_text()) if report.exists() else {}
     return DemoRun(done.returncode, output, content, data_dir)
+
+
+def as_installed(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which the services run as a user's do: FastStream starts a crashed consumer again.
+
+    Tests of consumers switch that off. A stack needs it: nats-py's ``fetch`` raises another TimeoutError than the one
+    FastStream expects when the server's answer and the deadline come at the same moment.
+    """
+    return {name: value for name, value in environment.items() if name != "FASTSTREAM_SUPERVISOR_DISABLED"}
 
 
 def processes_naming(path: Path) -> list[str]:
@@ -58,11 +71,9 @@ def processes_naming(path: Path) -> list[str]:
     return found
 
 
-def assert_books_and_trades_hold(report: dict[str, Any], *, disturbed: bool = False) -> None:
-    """The conditions every run must end with: traded, balanced, equal to the venue, nothing left unclear.
-
-    ``disturbed``: a day passes every few milliseconds, so that a plan meets other prices than its own. A few
-    rebalances may then end short of their targets; how far is still bounded.
+def assert_books_and_trades_hold(report: dict[str, Any]) -> None:
+    """The conditions every run must end with: traded, balanced, equal to the venue, every rebalance on target, nothing
+    left unclear.
     """
     assert report["ledger"]["balanced"] is True
     assert report["ledger"]["differences"] == []
@@ -73,7 +84,6 @@ def assert_books_and_trades_hold(report: dict[str, Any], *, disturbed: bool = Fa
     for strategy in report["strategies"]:
         assert strategy["status"] == "active", strategy
         assert strategy["rebalances"] >= 1, strategy
-        allowed = max(1, strategy["rebalances"] // 10) if disturbed else 0
-        assert strategy["rebalances_off_target"] <= allowed, strategy
-        assert Decimal(strategy["worst_drift_after_rebalance"]) < (5 if disturbed else 1), strategy
+        assert strategy["rebalances_off_target"] == 0, strategy
+        assert Decimal(strategy["worst_drift_after_rebalance"]) < LARGEST_REST_POINTS, strategy
         assert sum(Decimal(weight["target"]) for weight in strategy["weights"].values()) == 100

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import json
 import os
-import re
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,15 @@ from deploy.demo.session import Ending
 from deploy.embedded.options import ExchangeOptions
 from tests.end_to_end.demo_process import DemoRun, run_demo
 from tests.end_to_end.generated_market import EXITS, LATE, ROWS, TIGHT, WEEKLY, price_file
-from tests.end_to_end.running_stack import running_stack
+from tests.end_to_end.replays import normalised, plans_of
+from tests.end_to_end.running_stack import RunningStack, running_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 DATA = Path(os.environ.get("TRIMTAB_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 DAILY = DATA / "daily" / "binance_daily_close_2018-2026.csv"
-OF_THE_MACHINE = ("latency_ms", "services", "wall_s")
-
-
+SLEPT_ROWS = 10
 DOCUMENTS = (TIGHT, WEEKLY, EXITS, LATE)
-
-
-def normalised(report: Mapping[str, Any]) -> str:
-    """The report without what the machine decides: ids, latencies, memory, wall-clock times."""
-    content = {name: value for name, value in report.items() if name not in OF_THE_MACHINE}
-    content["lockstep"] = {name: content["lockstep"][name] for name in ("rows", "traded")}
-    names: dict[str, str] = {}
-
-    def name_of(match: re.Match[str]) -> str:
-        return names.setdefault(match[0], f"id-{len(names) + 1}")
-
-    return re.sub(r"\b(st|pl|tt|tr|pv)[0-9a-hjkmnp-tv-z]{26}\b", name_of, json.dumps(content, indent=1))
-
-
-def plans_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Every accepted plan with its orders, by strategy."""
-    return {one["name"]: one["plans"] for one in report["strategies"]}
-
 
 Run = Callable[[int, int], DemoRun]
 
@@ -85,7 +66,7 @@ def test_run_when_repeated_in_lockstep_gives_the_same_report_to_the_last_byte(ru
     assert by_name["starts late"]["plans"][0]["market_time"].startswith("2024-02-0")
 
 
-@pytest.mark.parametrize("evaluators", [2, 4])
+@pytest.mark.parametrize("evaluators", [2, 4, 8])
 def test_run_when_several_evaluators_share_it_accepts_the_same_plans(run: Run, evaluators: int) -> None:
     one, several = run(1, 1).report, run(evaluators, 1).report
     assert plans_of(several) == plans_of(one)
@@ -113,6 +94,48 @@ async def test_run_when_an_evaluator_is_killed_accepts_the_same_plans(run: Run, 
     assert plans_of(report) == {name: plans for name, plans in undisturbed.items() if name != "exits"}
 
 
+async def test_run_when_evaluators_are_frozen_and_revived_accepts_the_same_plans(run: Run, tmp_path: Path) -> None:
+    undisturbed = plans_of(run(1, 1).report)
+    market = ExchangeOptions(prices_file=price_file(tmp_path), start_paused=True)
+    documents = [one for one in DOCUMENTS if one["name"] != "exits"]  # as above
+    async with (
+        running_stack(tmp_path, market, documents, evaluators=2, lockstep=True) as running,
+        lockstep(running.stack, running.exchange) as driver,
+    ):
+        driving = asyncio.create_task(driver.run(running.session, Ending(until_end=True), asyncio.Event()))
+        for name in ("strategy_evaluator-1", "strategy_evaluator-2"):
+            await _row_passed(running, 3)
+            await _sleep_through(running, name, SLEPT_ROWS)
+        passed = await asyncio.wait_for(driving, 240)
+        await running.session.settle()
+        report = (await make_report(running.stack, running.session, running.began, passed)).content
+    restarts = {name: one["restarts"] for name, one in report["services"].items() if "evaluator" in name}
+    assert set(restarts.values()) == {0}, "they woke up, nobody started them anew"
+    assert plans_of(report) == {name: plans for name, plans in undisturbed.items() if name != "exits"}
+
+
+async def _sleep_through(running: RunningStack, name: str, rows: int) -> None:
+    """Stop a process until the market has passed so many rows without it."""
+    pid = running.stack.status()[name].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert await _row_passed(running, rows) < ROWS - 1, "it wakes up within the run"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def _row_passed(running: RunningStack, rows: int) -> int:
+    """Wait for so many rows more; the row then."""
+    until = (await running.exchange.market()).row + rows
+    async with asyncio.timeout(60):
+        while True:
+            row = (await running.exchange.market()).row
+            if row >= until:
+                return row
+            await asyncio.sleep(0.02)
+
+
 async def _back(stack: Any, name: str) -> None:
     deadline = time.monotonic() + 45
     while stack.status()[name].status != "ready":
@@ -124,9 +147,8 @@ async def _back(stack: Any, name: str) -> None:
 def test_run_when_real_days_are_repeated_gives_the_same_report_to_the_last_byte(tmp_path: Path) -> None:
     prices = tmp_path / "days.csv"
     header, *days = DAILY.read_text().splitlines()
-    prices.write_text(
-        "\n".join([header, *days[850:1250]]) + "\n"
-    )  # March 2020 and what came after, SOL and AVAX listed
+    # From July 2020 on: SOL and AVAX are listed, and the strategy of ten assets begins with the second of them.
+    prices.write_text("\n".join([header, *days[920:1040]]) + "\n")
     reports = []
     for which in ("first", "second"):
         folder = tmp_path / which
@@ -135,4 +157,4 @@ def test_run_when_real_days_are_repeated_gives_the_same_report_to_the_last_byte(
         assert found.exit_code == 0, found.output
         reports.append(normalised(found.report))
     assert reports[0] == reports[1]
-    assert json.loads(reports[0])["lockstep"]["rows"] == 399
+    assert json.loads(reports[0])["lockstep"]["rows"] == 119

@@ -1,9 +1,6 @@
 """On a lockstep run every day has a reason, and its figures are those of an independent computation."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +12,7 @@ import pytest
 from deploy.demo.lockstep import lockstep
 from deploy.demo.session import Ending
 from deploy.embedded.options import ExchangeOptions
-from tests.end_to_end.demo_process import REPOSITORY
+from tests.end_to_end.asking import why_command
 from tests.end_to_end.generated_market import QUIET_ROW, TIGHT, WEEKLY, days, price_file
 from tests.end_to_end.running_stack import RunningStack, running_stack
 
@@ -120,27 +117,10 @@ async def test_why_when_asked_for_each_day_of_a_run_has_the_right_reason_and_fig
         ids = {one["name"]: one["id"] for one in (await running.gateway.get("/strategies"))["strategies"]}
         assert await check_days(running, TIGHT, ids["tight"]) > 10
         assert await check_days(running, WEEKLY, ids["weekly"]) == 11
-        asked = await asyncio.to_thread(_command, running, ids["tight"], "--at", days()[20][0])
+        asked = await asyncio.to_thread(why_command, running, ids["tight"], "--at", days()[20][0])
         assert asked.returncode == 0, asked.stderr
         assert asked.stdout.startswith(f"{days()[20][0]} 00:00:00: ")
         assert " points off, the threshold is 1.5" in asked.stdout
-        refused = await asyncio.to_thread(_command, running, ids["tight"], "--at", "soon")
+        refused = await asyncio.to_thread(why_command, running, ids["tight"], "--at", "soon")
         assert refused.returncode == 2
         assert "at" in refused.stderr
-
-
-def _command(running: RunningStack, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
-        "TRIMTAB_GATEWAY_URL": running.stack.ports.gateway_url,
-        "TRIMTAB_API_TOKEN": running.stack.secrets.api_token,
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "deploy.command_line", "strategy", "why", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )

@@ -12,6 +12,7 @@ from services.order_executor.steps import MAX_CYCLES, Close, Market, Send, Terms
 from shared.contracts.plans import PlanLine, RebalancePlanned
 from shared.core.market import Instrument, Quote
 from shared.core.matching import Side
+from shared.core.money import ZERO
 from shared.core.orders import OrderState
 from shared.core.position import PlanOutcome
 
@@ -153,6 +154,52 @@ def test_next_step_when_nothing_ever_fills_gives_up_after_the_last_cycle() -> No
     assert phases == MAX_CYCLES
     assert step.outcome is PlanOutcome.PARTIAL
     assert "rounds_used_up" in step.detail
+
+
+NEVER_MET = [
+    # 5.1 USDT of ETH to buy are an order at 100; at 90 the smallest takes more than the cash there is.
+    ("rebalance", [line("ETH", "4.949", "100", "50"), line("USDT", "505.1", "1", "50")], "nothing_tradable"),
+    # 5.1 USDT of ETH to sell are an order at 100, less than any at 90. An exit is tried again.
+    ("exit", [line("ETH", "0.051", "100", "0"), line("USDT", "0", "1", "100")], "partial"),
+]
+
+
+@pytest.mark.parametrize(("kind", "lines", "outcome"), NEVER_MET, ids=[row[0] for row in NEVER_MET])
+def test_close_when_no_order_was_met_while_there_was_one_is_nothing_tradable(
+    kind: str, lines: list[PlanLine], outcome: str
+) -> None:
+    plan = record(*lines, kind=kind)
+    step = next_step(plan, market(), TERMS)
+    assert isinstance(step, Send)
+    done = next_step(after(plan, step, "0"), market(eth="90"), TERMS)
+    assert isinstance(done, Close)
+    assert done.outcome.value == outcome
+
+
+def test_next_step_when_purchases_cost_more_and_bought_assets_are_over_ends_on_target() -> None:
+    """Nine assets bought and each 3 over their targets, a tenth 27 under, no cash: it is not left so."""
+    names = [f"A{number}" for number in range(9)]
+    quotes = {name: Quote(D(10), D(10), NOW) for name in [*names, "B"]}
+    now = Market(quotes, {name: instrument(name) for name in quotes})
+    lines = [line(name, "9.3", "10", "10") for name in names] + [line("B", "7.3", "10", "10")]
+    plan = record(*lines, line("USDT", "90", "1", "0"))
+    bought = [
+        FillRecord(name, name, name, "USDT", Side.BUY, D(1), D(10), ZERO, name, NOW)  # 10.3 each, all the cash
+        for name in names
+    ]
+    sizing = CycleSizing(0, {name: D(10) for name in quotes})
+    plan = replace(plan, fills=tuple(bought), sizing=sizing)
+    steps = 0
+    step = next_step(plan, now, TERMS)
+    while isinstance(step, Send):
+        steps += 1
+        plan = after(plan, step)
+        step = next_step(plan, now, TERMS)
+    assert steps == 2, "sold in minimum legs, then bought"
+    assert {order.asset for order in plan.orders if order.side is Side.BUY} == {"B"}
+    assert step.outcome is PlanOutcome.COMPLETED
+    assert step.worst_drift_pct is not None
+    assert step.worst_drift_pct < D("0.51"), "an order of 5 in 1,000"
 
 
 @pytest.mark.parametrize(("started", "outcome"), [(False, PlanOutcome.EXPIRED), (True, PlanOutcome.PARTIAL)])

@@ -133,6 +133,10 @@ class Surroundings:
         if self._last_plan.get(message.strategy_id, "") != message.previous_plan_id:
             return  # as the executor: made before the last plan was known
         self._last_plan[message.strategy_id] = message.plan_id
+        await self.accept(message)
+
+    async def accept(self, message: RebalancePlanned) -> None:
+        """Carry a plan out and say so."""
         self.accepted.append(message)
         holdings = {
             line.asset: str(

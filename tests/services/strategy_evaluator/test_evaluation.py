@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.strategy_evaluator.membership import hash_of, score
 from shared.core.identity import plan_id
 from shared.core.position import PlanOutcome
 from tests.core.portfolio_samples import AT
@@ -18,6 +19,8 @@ from tests.services.strategy_evaluator.messages import (
     strategy,
 )
 from tests.services.strategy_evaluator.world import BALANCED, PRICES, World
+
+S1 = hash_of("s1")
 
 
 @pytest.fixture
@@ -328,6 +331,27 @@ def test_shares_when_another_member_comes_and_goes_move_over_and_back() -> None:
     world.evaluation.share_out()
     world.look()
     assert len(world.plans()) == 50 - left
+
+
+def test_stop_loss_when_the_strategy_was_elsewhere_in_between_is_counted_anew(world: World) -> None:
+    world.tell(strategy("s1", version=5, stop_loss="-8"))
+    down = dict.fromkeys(PRICES, "0.9")
+    for _ in range(2):
+        world.tick(down)
+    other = next(name for name in map(str, range(100)) if score(hash_of(name), S1) > score(hash_of("e1"), S1))
+    world.members.heard(other, 0.0)
+    world.evaluation.share_out()
+    assert world.evaluation.owned_count() == 0
+    world.tick(PRICES)  # the other sees a market that has recovered
+    world.tick(down)
+    world.members.left(other)
+    world.evaluation.share_out()
+    world.look()
+    for _ in range(2):
+        world.tick(down)
+        assert world.exits() == []
+    world.tick(down)
+    assert len(world.exits()) == 1
 
 
 def test_strategy_when_closed_is_let_go(world: World) -> None:

@@ -47,3 +47,19 @@ def test_members_when_silent_are_forgotten_and_come_back() -> None:
     assert members.heard("e1", 6.0)
     assert members.left("e1")
     assert not members.left("e1")
+
+
+def test_members_when_this_evaluator_itself_was_frozen_are_heard_before_they_are_forgotten() -> None:
+    members = _members("e0", "e1")
+    assert not members.forget_silent(1.0)
+    assert not members.forget_silent(61.0)
+    assert members.ids == ["e0", "e1"]
+    for now_s in (61.1, 62.0, 63.0):
+        assert not members.forget_silent(now_s)
+    assert members.forget_silent(63.1)  # it had been silent for 1 s before, and is for 2.1 s more
+
+
+def test_members_when_frozen_again_and_again_are_still_forgotten_in_the_end() -> None:
+    members = _members("e0", "e1")
+    looks = [second * 1.4 for second in range(10)]  # slow, but not standing still
+    assert any(members.forget_silent(now_s) for now_s in looks)

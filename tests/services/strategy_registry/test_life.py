@@ -1,6 +1,7 @@
 """The state machine alone: whatever the order and however often the facts come, the end is the same."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.strategy_registry import life
-from services.strategy_registry.records import Advance, Outgoing, StrategyRecord
+from services.strategy_registry.records import Advance, ExitStage, Outgoing, StrategyRecord
 from shared.contracts.books import FundStrategy, ReleaseStrategy
 from shared.contracts.plans import SealStrategy
 from shared.contracts.strategies import StopStrategy, StrategyChanged
@@ -131,3 +132,17 @@ def test_plan_when_it_ends_counts_only_if_it_did_its_work(
 def test_transfer_when_of_something_else_is_refused() -> None:
     with pytest.raises(Refused, match="is not of this strategy"):
         life.with_transfer(START.record, settled(ID, "trother", "fund"))
+
+
+def test_stop_when_the_release_was_refused_before_that_was_a_failure_tries_it_again() -> None:
+    record, _ = lived(["funded", "initial", "stop", "sold", "sealed"])
+    facts = replace(record.facts, released=False, release_refusal="the books do not allow it")
+    old = replace(record, facts=facts, exit_stage=ExitStage.BLOCKED, change="release_refused")
+    made = life.stepped(old, "user", lambda one: Advance(life.with_stop(one, STOP)))
+    assert made is not None
+    told = [one.message.change for one in made.outgoing if isinstance(one.message, StrategyChanged)]
+    assert told == ["failed", "exit_requested", "sealed"]
+    (release,) = [one.message for one in made.outgoing if isinstance(one.message, ReleaseStrategy)]
+    assert release.transfer_id == transfer_id(ID, "release", 1)
+    late = settled(ID, transfer_id(ID, "release", 0), "release", reason="the books do not allow it")
+    assert life.with_transfer(made.record, late) == made.record
