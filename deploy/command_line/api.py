@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.command_line.output import find_stack
-from shared.core.errors import Problem, Refused, RetryLater, TrimtabError
+from shared.core.errors import Conflict, Problem, Refused, RetryLater, TrimtabError
 
 _TIMEOUT_S = 15.0
 _PATIENCE_S = 15.0
@@ -33,8 +33,9 @@ class GatewayError(TrimtabError):
 class GatewayApi:
     """Requests to one gateway.
 
-    Raises Refused, NotFoundError, UnauthorizedError, GatewayError; RetryLater when it stays away for ``patience_s``.
-    Every POST carries an idempotency key, so repeating it inside that time is safe.
+    Raises Refused (Conflict for what was made for another state), NotFoundError, UnauthorizedError, GatewayError;
+    RetryLater when it stays away for ``patience_s``. Every POST and PATCH carries an idempotency key, so repeating it
+    inside that time is safe.
     """
 
     def __init__(self, url: str, token: str, *, patience_s: float = _PATIENCE_S) -> None:
@@ -55,6 +56,15 @@ class GatewayApi:
         """The answer to a command; ``key`` names it (default: a new one)."""
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
         return self._ask("POST", path, json=body, headers=headers)
+
+    def patch(self, path: str, body: Mapping[str, Any], *, key: str | None = None) -> dict[str, Any]:
+        """The answer to a change; ``key`` names it (default: a new one)."""
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return self._ask("PATCH", path, json=body, headers=headers)
+
+    def get_text(self, path: str, **query: str | int) -> str:
+        """The text at ``path``."""
+        return self._answered("GET", path, params=query).text
 
     def events(
         self, query: Mapping[str, Any], last_event_id: str = "", on_open: Callable[[], None] = lambda: None
@@ -77,6 +87,10 @@ class GatewayApi:
         raise RetryLater("the gateway has ended the stream")
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._answered(method, path, **options).json()
+        return answer
+
+    def _answered(self, method: str, path: str, **options: Any) -> httpx.Response:
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
@@ -86,15 +100,14 @@ class GatewayApi:
                     raise
                 time.sleep(max(_PAUSE_S, later.after_s))
 
-    def _asked_once(self, method: str, path: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _asked_once(self, method: str, path: str, options: Mapping[str, Any]) -> httpx.Response:
         try:
             response = self._client.request(method, path, **options)
         except httpx.TransportError as error:
             raise RetryLater(f"the gateway does not answer: {error!r}", after_s=_PAUSE_S) from error
         if not response.is_success:
             raise _error_of(response)
-        answer: dict[str, Any] = response.json()
-        return answer
+        return response
 
 
 @contextmanager
@@ -128,6 +141,8 @@ def _error_of(response: httpx.Response) -> TrimtabError:
         problems = [Problem(one["field"], one["value"], one["allowed"], one["message"]) for one in error["problems"]]
     except (ValueError, KeyError, TypeError):
         return GatewayError(f"the gateway answered with status {response.status_code}: {response.text[:200]}")
+    if kind == "conflict" and problems:
+        return Conflict(problems)
     if kind == "refused" and problems:
         return Refused(problems)
     if kind == "not_found":

@@ -15,7 +15,7 @@ import typer
 
 from deploy.embedded.data_folder import DataFolder
 from deploy.embedded.options import DEFAULT_DATA_DIR
-from shared.core.errors import Refused, TrimtabError
+from shared.core.errors import Conflict, Refused, TrimtabError
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -65,7 +65,9 @@ def reported() -> Iterator[None]:
     try:
         yield
     except Refused as refusal:
-        fail("\n       ".join(str(problem) for problem in refusal.problems), code=EXIT_BAD_INPUT)
+        # The input of a conflict was right: what it was made for has changed.
+        code = EXIT_FAILED if isinstance(refusal, Conflict) else EXIT_BAD_INPUT
+        fail("\n       ".join(str(problem) for problem in refusal.problems), code=code)
     except (TrimtabError, OSError) as error:
         fail(str(error))
 

@@ -8,7 +8,7 @@ import yaml
 from shared.core.errors import Refused, shown
 
 MAX_FILE_BYTES = 64 * 1024
-_NOTHING = frozenset({"", "~", "null"})
+NOTHING = frozenset({"", "~", "null"})
 
 
 class _DuplicateKey(yaml.MarkedYAMLError):
@@ -27,7 +27,7 @@ class _TextLoader(yaml.BaseLoader):
     def construct_object(self, node: Any, deep: bool = True) -> Any:
         if isinstance(node, yaml.MappingNode):
             self._refuse_duplicates(node)
-        if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NOTHING:
+        if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NOTHING:
             return None
         return super().construct_object(node, deep=deep)
 

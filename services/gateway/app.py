@@ -11,6 +11,7 @@ import uvicorn
 from services.gateway.adapters.decisions import Decisions
 from services.gateway.adapters.event_streams import EventStreams
 from services.gateway.adapters.faucet import Faucets
+from services.gateway.adapters.notifications import Notifications
 from services.gateway.adapters.registry import RegistryCommands
 from services.gateway.backing import Backing
 from services.gateway.handlers import build_http
@@ -56,6 +57,7 @@ class GatewayApp:
             followers=self._followers,
             registry=RegistryCommands(self._broker),
             decisions=Decisions(self._broker),
+            notifications=Notifications(self._broker),
             events=EventStreams(self._broker),
             faucets=self._faucets,
             max_assets=settings.max_assets,
@@ -89,6 +91,7 @@ class GatewayApp:
     async def stop(self) -> None:
         """Let go of NATS; the HTTP server has ended with the background tasks."""
         await self._backing.decisions.close()
+        await self._backing.notifications.close()
         await self._faucets.close()
         await self._broker.stop()
 

@@ -38,6 +38,22 @@ class WrittenFloat(float):
 
 async def json_body(request: Request) -> Mapping[str, Any]:
     """The body as a mapping. Raises Refused, BodyTooLargeError."""
+    return parse_body(await _read(request))
+
+
+Body = Annotated[Mapping[str, Any], Depends(json_body)]
+
+
+async def optional_json_body(request: Request) -> Mapping[str, Any]:
+    """As ``json_body``; no body at all is an empty mapping."""
+    data = await _read(request)
+    return parse_body(data) if data else {}
+
+
+OptionalBody = Annotated[Mapping[str, Any], Depends(optional_json_body)]
+
+
+async def _read(request: Request) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -45,10 +61,7 @@ async def json_body(request: Request) -> Mapping[str, Any]:
         if size > MAX_BODY_BYTES:
             raise BodyTooLargeError
         chunks.append(chunk)
-    return parse_body(b"".join(chunks))
-
-
-Body = Annotated[Mapping[str, Any], Depends(json_body)]
+    return b"".join(chunks)
 
 
 def parse_body(data: bytes) -> Mapping[str, Any]:

@@ -32,6 +32,7 @@ _SUBJECTS = {
     "TRANSFERS": subjects.TRANSFERS_ALL,
     "LEDGER": subjects.LEDGER_ALL,
     "EVALUATIONS": subjects.EVALUATIONS_ALL,
+    "NOTIFICATIONS": subjects.NOTIFICATIONS_ALL,
 }
 _SUBJECTS_BY_STRATEGY = {
     "STRATEGIES": subjects.strategies,
@@ -42,6 +43,7 @@ _SUBJECTS_BY_STRATEGY = {
     "TRANSFERS": subjects.transfers,
     "LEDGER": lambda _: subjects.LEDGER_ALL,
     "EVALUATIONS": subjects.evaluations,
+    "NOTIFICATIONS": subjects.notifications,
 }
 
 

@@ -4,7 +4,9 @@ from fastapi import Depends, FastAPI, Response
 
 from services.gateway.backing import Backing
 from services.gateway.event_routes import event_routes
+from services.gateway.history_routes import history_routes, notification_routes
 from services.gateway.http_errors import ERRORS, add_error_handlers, token_check
+from services.gateway.lifecycle_routes import lifecycle_routes
 from services.gateway.replies import HealthReply
 from services.gateway.strategy_routes import strategy_routes
 from services.gateway.wallet_routes import venue_routes, wallet_routes
@@ -13,7 +15,8 @@ from shared.messaging.health import Health
 _DESCRIPTION = """Strategies that keep crypto portfolios on their target weights.
 
 Numbers are text, times UTC. Every request but /healthz, /docs and /openapi.json needs `Authorization: Bearer <token>`.
-Send an `Idempotency-Key` with a POST to be free to repeat it: the same key is the same command, with the same answer.
+Send an `Idempotency-Key` with a POST or PATCH to be free to repeat it: the same key is the same command with the same
+answer.
 """
 
 
@@ -22,7 +25,16 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
     http = FastAPI(title="Trimtab", version="1", description=_DESCRIPTION, redoc_url=None)
     add_error_handlers(http)
     protected = [Depends(token_check(token))]
-    for router in (strategy_routes(backing), wallet_routes(backing), venue_routes(backing), event_routes(backing)):
+    routers = (
+        strategy_routes(backing),
+        history_routes(backing),
+        lifecycle_routes(backing),
+        notification_routes(backing),
+        wallet_routes(backing),
+        venue_routes(backing),
+        event_routes(backing),
+    )
+    for router in routers:
         http.include_router(router, dependencies=protected, responses=ERRORS)
 
     @http.get("/healthz", summary="Whether the gateway can answer", tags=["health"])

@@ -4,7 +4,7 @@ import hmac
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from services.gateway.bodies import MAX_BODY_BYTES, BodyTooLargeError
 from services.gateway.replies import ErrorBody, ErrorReply, ProblemReply
-from shared.core.errors import Problem, Refused, RetryLater, shown
+from shared.core.errors import Conflict, Problem, Refused, RetryLater, shown
 
 _log = logging.getLogger(__name__)
 _BEARER = HTTPBearer(auto_error=False, description="The token the gateway was started with.")
@@ -22,9 +22,13 @@ _BEARER = HTTPBearer(auto_error=False, description="The token the gateway was st
 ERRORS: dict[int | str, dict[str, object]] = {
     401: {"model": ErrorReply, "description": "The bearer token is missing or wrong."},
     404: {"model": ErrorReply, "description": "There is no such thing."},
+    409: {"model": ErrorReply, "description": "Made for a state that is gone: look at it (GET) and decide anew."},
     422: {"model": ErrorReply, "description": "Refused: `problems` names each field, value and what is allowed."},
     503: {"model": ErrorReply, "description": "Not now: the same request may succeed after `Retry-After` seconds."},
 }
+
+_NO_BEARER = "there is no token: send it as Authorization: Bearer <token>"
+_WRONG_BEARER = "the token is wrong: it is not the one the gateway was started with"
 
 
 class NotFoundError(Exception):
@@ -32,7 +36,11 @@ class NotFoundError(Exception):
 
 
 class UnauthorizedError(Exception):
-    """The caller has not shown the token."""
+    """The caller has not shown the token; ``is_wrong``: it has shown another one."""
+
+    def __init__(self, *, is_wrong: bool) -> None:
+        super().__init__(_WRONG_BEARER if is_wrong else _NO_BEARER)
+        self.is_wrong = is_wrong
 
 
 def token_check(token: str) -> Callable[..., Awaitable[None]]:
@@ -42,7 +50,7 @@ def token_check(token: str) -> Callable[..., Awaitable[None]]:
     async def check(shown_token: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
         given = shown_token.credentials.encode() if shown_token else b""
         if not hmac.compare_digest(given, expected):
-            raise UnauthorizedError
+            raise UnauthorizedError(is_wrong=bool(given))
 
     return check
 
@@ -50,6 +58,7 @@ def token_check(token: str) -> Callable[..., Awaitable[None]]:
 def add_error_handlers(http: FastAPI) -> None:
     """Turn exceptions into ``ErrorReply``."""
     http.add_exception_handler(Refused, _refused)
+    http.add_exception_handler(Conflict, _conflict)
     http.add_exception_handler(RetryLater, _retry_later)
     http.add_exception_handler(NotFoundError, _not_found)
     http.add_exception_handler(UnauthorizedError, _unauthorized)
@@ -63,10 +72,12 @@ def _reply(status: int, body: ErrorBody, headers: dict[str, str] | None = None) 
     return JSONResponse(ErrorReply(error=body).model_dump(mode="json"), status, headers)
 
 
-def _refusal(problems: Sequence[Problem], status: int = 422) -> Response:
+def _refusal(
+    problems: Sequence[Problem], status: int = 422, kind: Literal["refused", "conflict"] = "refused"
+) -> Response:
     found = [ProblemReply(field=p.field, value=p.value, allowed=p.allowed, message=p.message) for p in problems]
     message = "; ".join(str(problem) for problem in problems)
-    return _reply(status, ErrorBody(kind="refused", message=message, problems=found))
+    return _reply(status, ErrorBody(kind=kind, message=message, problems=found))
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -86,9 +97,14 @@ async def _not_found(_request: Request, error: Exception) -> Response:
     return _reply(404, ErrorBody(kind="not_found", message=str(error)))
 
 
-async def _unauthorized(_request: Request, _error: Exception) -> Response:
-    body = ErrorBody(kind="unauthorized", message="send the token as: Authorization: Bearer <token>")
-    return _reply(401, body, {"WWW-Authenticate": "Bearer"})
+async def _conflict(_request: Request, error: Exception) -> Response:
+    return _refusal(error.problems if isinstance(error, Conflict) else (), 409, kind="conflict")
+
+
+async def _unauthorized(_request: Request, error: Exception) -> Response:
+    is_wrong = isinstance(error, UnauthorizedError) and error.is_wrong
+    challenge = 'Bearer error="invalid_token"' if is_wrong else "Bearer"
+    return _reply(401, ErrorBody(kind="unauthorized", message=str(error)), {"WWW-Authenticate": challenge})
 
 
 async def _too_large(_request: Request, _error: Exception) -> Response:

@@ -4,8 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.strategies import OrderForeseen
+from shared.contracts.strategies import OrderForeseen, RequestStage
 from shared.contracts.wire import Amount, Number, Timestamp
+from shared.core.auto_invest import AutoInvestStatus
+from shared.core.rules import ExitAction
+from shared.core.situation import RequestKind
 from shared.core.strategy import StrategyStatus
 
 Document = dict[str, object]
@@ -29,7 +32,7 @@ class ProblemReply(Reply):
 class ErrorBody(Reply):
     """What went wrong: its kind tells what to do."""
 
-    kind: Literal["refused", "retry_later", "not_found", "unauthorized", "internal"]
+    kind: Literal["refused", "conflict", "retry_later", "not_found", "unauthorized", "internal"]
     message: str
     problems: list[ProblemReply] = []
 
@@ -82,17 +85,23 @@ class PlanReply(Reply):
 
 
 class StrategyReply(Reply):
-    """A strategy in brief. ``value`` at bid in the quote currency; null while a price or the position is unknown."""
+    """A strategy in brief. ``value`` at bid in the quote currency; null while a price or the position is unknown.
+
+    ``contributed``: money put in less what was taken out of it; ``profit``: value less that. Of a closed strategy the
+    profit is final: all that was taken out and returned, less all that was put in; null where that is not known.
+    """
 
     id: str
     name: str
     venue: str
     status: StrategyStatus
     version: int
+    revision: int = Field(default=1, description="Counts the edits of the definition; an edit names the one it is for.")
     change: str
     created_at: Timestamp
     active_since: Timestamp | None = None
     exit_reason: str = ""
+    exit_action: ExitAction | None = Field(default=None, description="How it ends, once it does: sell or keep.")
     reason: str = ""
     contributed: Amount | None = None
     value: Number | None = None
@@ -101,11 +110,48 @@ class StrategyReply(Reply):
     peak_profit_pct: Number | None = Field(default=None, description="The highest profit so far, if a rule trails it.")
 
 
+class RequestReply(Reply):
+    """One thing that was asked of the strategy and is not finished; they are carried out in order."""
+
+    request_id: str
+    kind: RequestKind
+    stage: RequestStage
+    cause: str = Field(description="user, edit, schedule or drawdown.")
+    asked_at: Timestamp
+    asset: str = ""
+    amount: Amount | None = None
+    percent: Number | None = None
+    sentence: str = Field(description="What was asked, and how far it is, in plain words.")
+
+
+class AutoInvestReply(Reply):
+    """How far Auto-Invest has come. Times are market time; ``invested`` is worth in the quote currency."""
+
+    status: AutoInvestStatus
+    reason: str = ""
+    sentence: str
+    since: Timestamp
+    cycle: int = Field(description="Cycles decided so far, made or not.")
+    settled_until: Timestamp | None = None
+    last_made_at: Timestamp | None = None
+    invested: Amount
+    carried: Amount = Field(description="Left by earlier cycles for the next one, in the asset of Auto-Invest.")
+    pending: bool = Field(description="A cycle's money is on its way.")
+    next_dates: list[Timestamp] = Field(default=[], description="The next scheduled dates; empty while it stands.")
+
+
 class StrategyDetailReply(StrategyReply):
     """A strategy in full."""
 
     document: Document
     inputs: dict[str, str] = {}
+    changed_by: str = Field(default="", description="Who made the newest version: user, or the name of a service.")
+    requests: list[RequestReply] = Field(default=[], description="What is under way, in order.")
+    auto_invest: AutoInvestReply | None = None
+    contributed_in: Amount | None = Field(default=None, description="Worth of all that was ever put in.")
+    withdrawn: Amount | None = Field(default=None, description="Worth of all that was ever taken out before its end.")
+    total_profit: Number | None = Field(default=None, description="Value and withdrawn, less all that was put in.")
+    released: dict[str, Amount] = Field(default={}, description="What was returned to the wallet at its end.")
     assets: list[AssetReply]
     holdings: dict[str, Amount]
     fees_paid: dict[str, Amount]

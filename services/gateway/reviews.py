@@ -1,20 +1,32 @@
 """From the views to answers: what a strategy is worth and how far it is from its targets. Pure."""
 
+from datetime import datetime
 from decimal import Decimal
 
-from services.gateway.replies import AssetReply, PlanReply, StrategyDetailReply, StrategyReply
+from services.gateway.replies import (
+    AssetReply,
+    AutoInvestReply,
+    PlanReply,
+    RequestReply,
+    StrategyDetailReply,
+    StrategyReply,
+)
 from services.gateway.views import Views
+from services.gateway.wording import auto_invest_sentence, request_sentence
 from shared.contracts.books import PositionChanged
 from shared.contracts.plans import PlanClosedSummary
 from shared.contracts.strategies import StrategyChanged
 from shared.core import drift
+from shared.core.auto_invest import AutoInvestStatus
 from shared.core.exits import rebased
 from shared.core.market import Quote
-from shared.core.money import HUNDRED, ZERO
-from shared.core.situation import Peak
+from shared.core.money import HUNDRED, ZERO, parse_decimal
+from shared.core.schedule import dates
+from shared.core.situation import Peak, RequestKind
 from shared.core.strategy import StrategyDefinition, StrategyStatus, warnings_of
 
 _SHOWN_QUOTE = "USDT"
+_DATES_SHOWN = 3
 _ENDED = frozenset({StrategyStatus.CLOSED, StrategyStatus.REFUSED})
 
 
@@ -36,6 +48,11 @@ def strategy_detail(strategy: StrategyChanged, views: Views) -> StrategyDetailRe
         **_brief_fields(strategy, position, valuation),
         document=strategy.document,
         inputs=strategy.inputs,
+        changed_by=strategy.changed_by,
+        requests=_requests(strategy, definition),
+        auto_invest=_auto_invest(strategy, definition, views),
+        released=strategy.released,
+        **_money_moved(strategy, position, valuation),
         assets=_assets(definition, position, valuation, views),
         holdings=position.holdings if position else {},
         fees_paid=position.fees_paid if position else {},
@@ -55,10 +72,12 @@ def _brief_fields(
         "venue": strategy.document["venue"],
         "status": strategy.status,
         "version": strategy.version,
+        "revision": strategy.revision,
         "change": strategy.change,
         "created_at": strategy.created_at,
         "active_since": strategy.active_since,
         "exit_reason": strategy.exit_reason,
+        "exit_action": strategy.exit_action if strategy.exit_reason else None,
         "reason": strategy.reason,
     }
     if strategy.peak is not None:
@@ -68,12 +87,84 @@ def _brief_fields(
         )
     if position is not None:
         fields["contributed"] = position.contributed
-    if position is not None and valuation is not None:
+    if strategy.status is StrategyStatus.CLOSED:
+        profit, put_in = _final_profit(strategy, position), position.contributed_in if position is not None else ZERO
+        if profit is not None:
+            fields["profit"] = drift.shown(profit)
+            fields["profit_pct"] = drift.profit_pct(put_in + profit, put_in)
+    elif position is not None and valuation is not None:
         fields["value"] = drift.shown(valuation.total)
         if position.contributed > 0:
             fields["profit"] = drift.shown(valuation.total - position.contributed)
             fields["profit_pct"] = drift.profit_pct(valuation.total, position.contributed)
     return fields
+
+
+def _final_profit(strategy: StrategyChanged, position: PositionChanged | None) -> Decimal | None:
+    """Of a closed strategy: all that was withdrawn and returned, less all that was put in; None when not known.
+
+    As the registry noted it at the time; where all came back in the quote currency the books tell it by themselves.
+    """
+    if position is None or position.contributed_in <= ZERO:
+        return None
+    if "profit" in strategy.inputs:
+        return parse_decimal(strategy.inputs["profit"], "profit")
+    if set(strategy.released) != {_SHOWN_QUOTE}:
+        return None
+    return position.withdrawn + strategy.released[_SHOWN_QUOTE] - position.contributed_in
+
+
+def _money_moved(
+    strategy: StrategyChanged, position: PositionChanged | None, valuation: drift.Valuation | None
+) -> dict[str, object]:
+    """What ever went in and out. A position that tells of no money put in is one from before that was counted."""
+    if position is None or position.contributed_in <= ZERO:
+        return {}
+    fields: dict[str, object] = {"contributed_in": position.contributed_in, "withdrawn": position.withdrawn}
+    if strategy.status is StrategyStatus.CLOSED:
+        final = _final_profit(strategy, position)
+        return fields | ({"total_profit": drift.shown(final)} if final is not None else {})
+    if valuation is not None:
+        fields["total_profit"] = drift.shown(valuation.total + position.withdrawn - position.contributed_in)
+    return fields
+
+
+def _requests(strategy: StrategyChanged, definition: StrategyDefinition) -> list[RequestReply]:
+    is_paused = strategy.status is StrategyStatus.PAUSED
+    return [
+        RequestReply(
+            **one.model_dump(exclude={"position_version", "asset"}),
+            asset=one.asset or ("" if one.kind is RequestKind.REBALANCE else definition.funding_asset),
+            sentence=request_sentence(
+                one, is_first=not number, is_paused=is_paused, funding_asset=definition.funding_asset
+            ),
+        )
+        for number, one in enumerate(strategy.requests)
+    ]
+
+
+def _auto_invest(strategy: StrategyChanged, definition: StrategyDefinition, views: Views) -> AutoInvestReply | None:
+    """How far Auto-Invest is; None without one, and before it begins."""
+    progress, wanted = strategy.auto_invest, definition.auto_invest
+    if progress is None or wanted is None:
+        return None
+    goes_on = strategy.status is StrategyStatus.ACTIVE and progress.status is AutoInvestStatus.RUNNING
+    coming: tuple[datetime, ...] = ()
+    if goes_on and wanted.schedule is not None:
+        told = (progress.since, progress.settled_until, market_time_of(definition.venue, views))
+        coming = dates(wanted.schedule, progress.since, max(filter(None, told)), _DATES_SHOWN)
+    is_paused = strategy.status is StrategyStatus.PAUSED
+    return AutoInvestReply(
+        **progress.model_dump(),
+        sentence=auto_invest_sentence(progress, wanted.asset, is_paused=is_paused),
+        next_dates=list(coming),
+    )
+
+
+def market_time_of(venue: str, views: Views) -> datetime | None:
+    """The market time of a venue's newest prices, None while there are none."""
+    seen = views.prices.get(venue)
+    return seen.snapshot.market_time if seen is not None else None
 
 
 def _valuation(

@@ -16,28 +16,8 @@ from services.gateway.replies import (
     WalletReply,
     WalletsReply,
 )
+from services.gateway.request_schemas import DEPOSIT
 from shared.contracts.books import WalletChanged
-
-_DEPOSIT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "title": "Deposit",
-                    "additionalProperties": False,
-                    "required": ["asset", "amount"],
-                    "properties": {
-                        "id": {"type": "string", "description": "The same id is the same deposit."},
-                        "asset": {"type": "string", "example": "USDT"},
-                        "amount": {"type": "string", "example": "1200"},
-                    },
-                }
-            }
-        },
-    }
-}
 
 
 def wallet_routes(backing: Backing) -> APIRouter:
@@ -57,7 +37,7 @@ def wallet_routes(backing: Backing) -> APIRouter:
             raise NotFoundError(f"nothing is known of a venue {venue[:80]}")
         return _wallet(venue, views.wallets.get(venue))
 
-    @router.post("/{venue}/deposits", status_code=202, summary="Paper money", openapi_extra=_DEPOSIT_BODY)
+    @router.post("/{venue}/deposits", status_code=202, summary="Paper money", openapi_extra=DEPOSIT)
     async def deposit(venue: str, body: Body, key: Key) -> DepositReply:
         wanted = deposit_in(body)
         deposit_id = wanted.deposit_id or key or uuid.uuid4().hex

@@ -10,9 +10,12 @@ from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
 from shared.core.auto_invest import Cause
 
+EDITABLE_FIELDS = ("name", "targets", "rebalance", "take_profit", "stop_loss", "auto_invest")
+"""What EditStrategy may change."""
+
 
 class EditStrategy(Message):
-    """Change parts of the definition: name, targets, rebalance, take_profit, stop_loss, auto_invest.
+    """Change parts of the definition: those of ``EDITABLE_FIELDS``.
 
     ``changes``: the new value by field, in the form of a strategy file; null takes an optional one away. ``revision``:
     the one the edit was made for; when it is not the newest any more the edit is refused as a conflict. New targets are

@@ -164,7 +164,7 @@ def test_strategy_when_unknown_exits_1(gateway: World) -> None:
 def test_token_when_wrong_exits_1_with_the_reason(gateway: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIMTAB_API_TOKEN", "wrong")
     result = run(strategy.app, "list")
-    assert (result.exit_code, "Bearer" in result.stderr) == (1, True)
+    assert (result.exit_code, "the token is wrong" in result.stderr) == (1, True)
 
 
 def test_deposit_when_the_wallet_shows_it_returns(gateway: World, faucet: Faucet) -> None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from shared.contracts import subjects
+from shared.contracts.lifecycle import ListVersions, VersionsListed
 from shared.contracts.strategies import (
     ConfirmStrategy,
     PreviewStrategy,
-    StopStrategy,
     StrategyChanged,
     StrategyPreviewed,
 )
@@ -39,9 +39,13 @@ class RegistryCommands:
         """Start the strategy of a preview; the same preview is the same strategy."""
         return await self._ask(ConfirmStrategy(preview_id=preview_id), key, StrategyChanged)
 
-    async def stop(self, strategy_id: str, key: str | None) -> StrategyChanged:
-        """Begin a strategy's exit; the state as it is afterwards."""
-        return await self._ask(StopStrategy(strategy_id=strategy_id, reason="stopped_by_user"), key, StrategyChanged)
+    async def change(self, command: Message, key: str | None) -> StrategyChanged:
+        """Ask something of a strategy; the state as it is afterwards. Raises Conflict when it is another's by now."""
+        return await self._ask(command, key, StrategyChanged)
+
+    async def versions(self, strategy_id: str, before: int, limit: int) -> VersionsListed:
+        """A page of a strategy's history, newest first."""
+        return await self._ask(ListVersions(strategy_id=strategy_id, before=before, limit=limit), None, VersionsListed)
 
     async def _ask(self, command: Message, key: str | None, expected: type[_R]) -> _R:
         message_id = f"api.{key or uuid.uuid4().hex}"

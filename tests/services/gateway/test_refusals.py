@@ -232,6 +232,11 @@ def test_query_when_bad_is_refused(world: World, query: str, field: str) -> None
         ("POST", "/strategies"),
         ("POST", "/strategies/preview"),
         ("POST", "/strategies/st1/stop"),
+        ("PATCH", "/strategies/st1"),
+        ("POST", "/strategies/st1/withdraw"),
+        ("GET", "/strategies/st1/versions"),
+        ("POST", "/strategies/calendar"),
+        ("GET", "/notifications"),
         ("GET", "/strategies/st1/decisions"),
         ("GET", "/wallets"),
         ("POST", "/wallets/paper/deposits"),
@@ -246,6 +251,11 @@ def test_route_when_token_is_missing_or_wrong_is_closed(
     answer = httpx.request(method, f"{world.url}{path}", headers=headers, trust_env=False)
     assert answer.status_code == 401
     assert answer.json()["error"]["kind"] == "unauthorized"
+    # "Bearer" alone and another scheme show no token; what is shown and wrong is said to be wrong.
+    is_wrong = token is not None and token.startswith("Bearer ")
+    assert ("the token is wrong" in answer.json()["error"]["message"]) is is_wrong
+    assert ("there is no token" in answer.json()["error"]["message"]) is not is_wrong
+    assert ("invalid_token" in answer.headers["WWW-Authenticate"]) is is_wrong
 
 
 @pytest.mark.parametrize(
