@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.core.certificates import certificate_after
+from shared.core.certificates import barriers, certificate_after
 from shared.core.decisions import Decision, ExitRequested, Plan, decide
 from shared.core.drift_index import DriftIndex
 from shared.core.market import Quote
@@ -130,7 +130,7 @@ class _Looked:
         certificate = certificate_after(decision, self.cases[slot].situation, path.frame)
         ids = [ASSETS.index(asset) for asset in certificate.assets]
         if ids and math.isfinite(certificate.log_band):
-            self.index.put(slot, ids, [path.logs[asset] for asset in certificate.assets], certificate.log_band)
+            self.index.put(slot, ids, *barriers(certificate))
         else:
             self.index.remove(slot)
         self.due[slot], self.waits[slot] = certificate.until, certificate.waits_for_price
