@@ -14,6 +14,7 @@ from nats.errors import SlowConsumerError
 from nats.js import JetStreamContext
 
 from shared.messaging.ending import EXIT_BROKER_CLOSED, EndProcess, end_process
+from shared.messaging.headers import read_headers_fast
 from shared.messaging.watching import Watch
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class NatsBroker(FastStreamBroker):
         """Connect (waits until the server answers), start the consumers and the watch over them."""
         self._stopping = False
         await super().start()
+        read_headers_fast(self.client)
         self._watching = asyncio.create_task(self.watch.run(self.jetstream), name="broker watch")
 
     async def stop(self, *args: Any) -> None:
