@@ -75,7 +75,8 @@ def told_of(number: int, rng: random.Random) -> Iterator[tuple[str, Message]]:
     )  # fmt: skip
     yield subjects.positions(strategy_id), PositionChanged(
         strategy_id=strategy_id, venue="paper", version=7, fills_posted=5, contributed=Decimal(1000), fees_paid={},
-        holdings={name: Decimal(10 * target) for name, target in zip(names, targets, strict=True)},
+        holdings={name: 10 * target + Decimal(rng.randint(1, 10**7)).scaleb(-8)
+                  for name, target in zip(names, targets, strict=True)},
     )  # fmt: skip
     yield subjects.plan_results(strategy_id), PlanProgressed(
         strategy_id=strategy_id, venue="paper", sequence=2, change="closed", open_plan_id=None, last_closed=None,
