@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal, DecimalException, localcontext
 from functools import lru_cache, wraps
-from sys import intern
 from typing import ParamSpec, TypeVar
 
 from shared.core.errors import Refused, shown
@@ -79,7 +78,13 @@ def parse_asset(text: object, field: str) -> str:
     """An asset code: 1-15 capital letters and digits ("BTC", "1INCH"). Raises Refused."""
     if not isinstance(text, str) or not _ASSET_CODE.fullmatch(text):
         raise Refused.one(field, text, "1-15 capital letters and digits, as in BTC", "is not an asset code")
-    return intern(text)
+    return _kept(text)
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _kept(text: str) -> str:
+    """The first text that was equal to this one."""
+    return text
 
 
 @exact
