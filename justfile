@@ -47,6 +47,11 @@ check:
     uv run lint-imports
     uv run pytest -q tests/repository
 
+[doc('Compare the drift index with brute force over 100 million strategy-ticks of every rule (minutes)')]
+[group('quality')]
+check-index *ARGS:
+    uv run python -m tests.core.index_soak {{ ARGS }}
+
 [doc('Bring the sources into their format')]
 [group('quality')]
 fmt:

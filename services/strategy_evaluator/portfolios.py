@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Portfolio:
         if self.view is not None and changed.version <= self.view.version:
             return False
         self.view = StrategyView(
-            strategy_id=changed.strategy_id,
+            strategy_id=self.strategy_id,
             version=changed.version,
             status=changed.status,
             definition=changed.definition(),
@@ -98,9 +99,9 @@ class Portfolio:
         """Adopt a position; whether it was news."""
         if self.position is not None and changed.version <= self.position.version:
             return False
-        self.position = Position(
-            changed.strategy_id, changed.version, changed.fills_posted, changed.holdings, changed.contributed
-        )
+        # The names that messages bring are a copy each: one per asset is enough, and one id per strategy.
+        holdings = {intern(asset): held for asset, held in changed.holdings.items()}
+        self.position = Position(self.strategy_id, changed.version, changed.fills_posted, holdings, changed.contributed)
         return True
 
     def take_progress(self, progressed: PlanProgressed) -> bool:
@@ -111,7 +112,7 @@ class Portfolio:
         last = progressed.last_closed
         closed_at: datetime | None = None if last is None else last.market_time
         self.progress = PlanProgress(
-            strategy_id=progressed.strategy_id,
+            strategy_id=self.strategy_id,
             open_plan_id=progressed.open_plan_id,
             last_closed_plan_id="" if last is None else last.plan_id,
             last_outcome=None if last is None else last.outcome,
@@ -122,8 +123,8 @@ class Portfolio:
             held=bool(progressed.held_for),
             position_required=progressed.position_required,
         )
-        self.last_kind = "" if last is None else last.kind
-        self.last_reason = "" if last is None else last.reason
+        self.last_kind = "" if last is None else intern(last.kind)
+        self.last_reason = "" if last is None else intern(last.reason)
         self.last_answers = "" if last is None else last.answers
         return True
 

@@ -14,6 +14,7 @@ from nats.errors import SlowConsumerError
 from nats.js import JetStreamContext
 
 from shared.messaging.ending import EXIT_BROKER_CLOSED, EndProcess, end_process
+from shared.messaging.headers import read_headers_fast
 from shared.messaging.watching import Watch
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class NatsBroker(FastStreamBroker):
         await self.connect()
         _tell_timeouts_alike(self.jetstream)
         await super().start()
+        read_headers_fast(self.client)
         self._watching = asyncio.create_task(self.watch.run(self.jetstream), name="broker watch")
 
     async def stop(self, *args: Any) -> None:
