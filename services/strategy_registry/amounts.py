@@ -21,17 +21,25 @@ _SMALLEST = Decimal(1).scaleb(-8)
 
 
 @exact
-def worth_of(asset: str, amount: Decimal, market: Market) -> Decimal:
-    """Worth in the quote currency at bid, to 8 decimals. Raises RetryLater when the price is not known now."""
+def worth_of(asset: str, amount: Decimal, market: Market, bid: Decimal | None = None) -> Decimal:
+    """Worth in the quote currency at ``bid`` (None: the newest), to 8 decimals.
+
+    Raises RetryLater when the price is not known now.
+    """
     if asset == market.quote:
         return amount
-    return (amount * market.quote_of(asset).bid).quantize(_SMALLEST)
+    return (amount * (market.quote_of(asset).bid if bid is None else bid)).quantize(_SMALLEST)
 
 
 @exact
-def total_of(holdings: Mapping[str, Decimal], market: Market) -> Decimal:
-    """Worth of everything held, in the quote currency at bid. Raises RetryLater when a price is not known now."""
-    return sum((amount * _bid(asset, market) for asset, amount in holdings.items() if amount), ZERO)
+def total_of(holdings: Mapping[str, Decimal], market: Market, prices: Mapping[str, Decimal] | None = None) -> Decimal:
+    """Worth of everything held, in the quote currency at ``prices``, else at bid.
+
+    Raises RetryLater when a price is not known now.
+    """
+    known = prices or {}
+    bids = {asset: known[asset] if asset in known else _bid(asset, market) for asset in holdings if holdings[asset]}
+    return sum((holdings[asset] * bid for asset, bid in bids.items()), ZERO)
 
 
 @exact

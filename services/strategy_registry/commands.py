@@ -179,9 +179,10 @@ class Registry:
     async def _closing_figures(self, event: TransferSettled) -> Mapping[str, str]:
         """What its whole life came to (quote currency), as far as it is known now: closing waits for nothing."""
         try:
+            record = await self._answering.record(event.strategy_id)
             position = await self._market_data.position(event.strategy_id)
             market = await self._market_data.market(event.venue, self._answering.clock())
-            returned = amounts.total_of(event.amounts, market)
+            returned = amounts.total_of(event.amounts, market, life.exit_prices(record.facts))
         except (RetryLater, Refused) as reason:
             _log.info("%s closes without figures: %s", event.strategy_id, reason)
             return {}

@@ -15,6 +15,7 @@ from services.strategy_registry import cycles, notices, requests
 from services.strategy_registry.records import (
     Advance,
     ExitStage,
+    Facts,
     Outgoing,
     Status,
     StrategyRecord,
@@ -35,6 +36,7 @@ from shared.core.rules import ExitAction
 from shared.core.situation import EXIT, INITIAL, Peak
 from shared.core.strategy import TRANSITIONS
 
+_PRICE = "price."
 _SOLD = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
 
 
@@ -161,11 +163,19 @@ def with_progress(record: StrategyRecord, progress: PlanProgressed) -> StrategyR
     is_purchase = closed and closed.kind == INITIAL and has_purchased(closed.outcome, closed.fills)
     if closed and is_purchase and facts.initial_closed_at is None:
         facts = replace(facts, initial_closed_at=closed.market_time)
-    if closed and closed.kind == EXIT and closed.outcome in _SOLD:
-        facts = replace(facts, exit_sold=True)
+    if closed and closed.kind == EXIT and closed.outcome in _SOLD and not facts.exit_sold:
+        facts = replace(facts, exit_sold=True, exit_prices=dict(closed.prices))
     if progress.sealed and facts.sealed_fills is None:
         facts = replace(facts, sealed_fills=progress.fills_total)
     return requests.with_progress(replace(record, facts=facts), progress)
+
+
+def exit_prices(facts: Facts) -> dict[str, Decimal]:
+    """What the end was decided at, by asset: the last exit's prices, else those that take-profit or stop-loss saw."""
+    if facts.exit_prices:
+        return dict(facts.exit_prices)
+    seen = {name.removeprefix(_PRICE): text for name, text in facts.stop_inputs.items() if name.startswith(_PRICE)}
+    return {asset: Decimal(text) for asset, text in seen.items()}
 
 
 def stepped(before: StrategyRecord, changed_by: str, step: Callable[[StrategyRecord], Advance]) -> Advance | None:

@@ -122,6 +122,7 @@ class Facts:
     stop_action: ExitAction = ExitAction.SELL
     initial_closed_at: datetime | None = None
     exit_sold: bool = False
+    exit_prices: Mapping[str, Decimal] = field(default_factory=dict)
     sealed_fills: int | None = None
     released: bool | None = None
     release_refusal: str = ""

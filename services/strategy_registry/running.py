@@ -139,7 +139,7 @@ class RunningStrategies:
         money: cycles.CycleMoney | None = None
         if command.made:
             worth = await self._worth(record)
-            value = amounts.worth_of(plan.asset, amount, worth.market)
+            value = amounts.worth_of(plan.asset, amount, worth.market, command.bid)
             money = cycles.CycleMoney(value, worth.position.contributed_in)
 
         def step(found: StrategyRecord) -> Advance:

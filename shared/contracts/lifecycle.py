@@ -87,7 +87,8 @@ class RunAutoInvest(Message):
 
     ``due_at``: the newest scheduled date that has come (for a drawdown: the market time). ``made``: False records that
     the date was missed by more than the grace period. ``left_out``: earlier dates that came meanwhile and are not made
-    up for. ``inputs``: the figures behind it.
+    up for. ``bid``: of the asset that is put in, when that is not the quote currency. ``inputs``: the figures behind
+    it.
     """
 
     TYPE: ClassVar[str] = "trimtab.strategy.run_auto_invest"
@@ -99,6 +100,7 @@ class RunAutoInvest(Message):
     market_time: Timestamp
     made: bool = True
     left_out: tuple[Timestamp, ...] = ()
+    bid: Amount | None = None
     inputs: dict[str, str] = {}
 
 

@@ -98,7 +98,8 @@ def decide_cycle(look: Look, investing: Investing | None) -> CycleDue | Hold | N
     if investing.count < investing.required:
         return look.hold(Reason.CONFIRMING_DRAWDOWN, further=further)
     code, now = Reason.AUTO_INVEST_DRAWDOWN.value, look.market.now
-    return CycleDue(code, look.figures(further), investing.state.cycle + 1, Cause.DRAWDOWN, now, now)
+    due = CycleDue(code, look.figures(further), investing.state.cycle + 1, Cause.DRAWDOWN, now, now)
+    return replace(due, bid=_bid(look, investing.plan.asset))
 
 
 def with_investing(decision: Decision, investing: Investing | None) -> Decision:
@@ -124,7 +125,14 @@ def _by_schedule(look: Look, investing: Investing, dates: DatesPassed) -> CycleD
         further["left_out"] = str(dates.count - 1)
     reason = Reason.AUTO_INVEST_DUE if made else Reason.AUTO_INVEST_MISSED
     cycle, earlier = investing.state.cycle + 1, dates.newest[:-1]
-    return CycleDue(reason.value, look.figures(further), cycle, Cause.SCHEDULE, due_at, now, made, earlier)
+    due = CycleDue(reason.value, look.figures(further), cycle, Cause.SCHEDULE, due_at, now, made, earlier)
+    return replace(due, bid=_bid(look, plan.asset))
+
+
+def _bid(look: Look, asset: str) -> Decimal | None:
+    """What the asset is worth where the cycle is decided: it counts as that much, whoever looks at prices later."""
+    quoted = look.market.quotes.get(asset)
+    return None if quoted is None else quoted.bid
 
 
 def _figures(investing: Investing) -> dict[str, str]:

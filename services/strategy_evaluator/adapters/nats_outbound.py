@@ -83,6 +83,7 @@ def command_of(ask: Ask) -> Message:
             market_time=decision.market_time,
             made=decision.made,
             left_out=decision.left_out,
+            bid=decision.bid,
             inputs=inputs,
         )
     if decision.action is ExitAction.PAUSE:

@@ -141,6 +141,29 @@ def test_stop_when_money_is_on_its_way_releases_only_after_it_has_settled(world:
     assert closed.inputs == {"contributed_in": "1200", "withdrawn": "0", "returned": "1360", "profit": "160"}
 
 
+@pytest.mark.parametrize(
+    ("action", "inputs"), [(ExitAction.SELL, {}), (ExitAction.KEEP, {"price.BTC": "40000"})], ids=["sold", "kept"]
+)
+def test_closing_when_the_market_has_moved_on_counts_at_the_prices_of_the_end(
+    world: World, action: ExitAction, inputs: dict[str, str]
+) -> None:
+    strategy_id = running(world)
+    stop = StopStrategy(strategy_id=strategy_id, reason="take_profit", action=action, inputs=inputs)
+    ask(world, stop, f"{strategy_id}.s")
+    if action is ExitAction.SELL:
+        word = progressed(strategy_id, 2, "closed", kind="exit", fills=6)
+        assert word.last_closed is not None
+        sold = word.last_closed.model_copy(update={"prices": {"BTC": Decimal(40000)}})
+        world.publish(subjects.plan_results(strategy_id), word.model_copy(update={"last_closed": sold}))
+    world.until(lambda: world.published(SealStrategy, strategy_id), "SealStrategy")
+    say_progressed(world, strategy_id, 3, "sealed", kind="initial", fills=6, sealed=True)
+    (release,) = world.until(lambda: world.published(ReleaseStrategy, strategy_id), "ReleaseStrategy")
+    amounts = {"USDT": Decimal(1300), "BTC": Decimal("0.001")}
+    released = settled(strategy_id, release.transfer_id, "release").model_copy(update={"amounts": amounts})
+    world.publish(subjects.transfers(strategy_id), released)
+    assert until_change(world, strategy_id, "closed").inputs["returned"] == "1340"
+
+
 def test_edit_when_valid_is_a_revision_with_its_differences_and_a_rebalance(world: World) -> None:
     strategy_id = running(world, stop_loss={"percent": "-10", "trailing": True})
     changes = {"targets": {"BTC": "50", "ETH": "50"}, "stop_loss": None, "name": "Two"}
@@ -232,6 +255,16 @@ def test_drawdown_when_its_money_is_refused_is_told_as_left_out_at_that_time(wor
     state = until_change(world, strategy_id, "cycle_left_out").auto_invest
     assert state is not None
     assert (state.left_out_at, state.last_made_at, state.settled_until, state.carried) == (at, None, None, Decimal(0))
+
+
+def test_cycle_when_in_a_coin_counts_at_the_price_it_was_decided_at(world: World) -> None:
+    plan = {"amount": "0.01", "asset": "BTC", "drawdown": {"loss": "5", "min_interval": "7d"}}
+    strategy_id = running(world, auto_invest=plan)
+    at, bid = MARKET_TIME + timedelta(hours=5), Decimal("43210.5")
+    due = RunAutoInvest(strategy_id=strategy_id, cycle=1, cause=Cause.DRAWDOWN, due_at=at, market_time=at, bid=bid)
+    ask(world, due, f"{strategy_id}.ai.1")
+    fund = world.published(FundStrategy, strategy_id)[-1]
+    assert (fund.asset, fund.value_usdt) == ("BTC", Decimal("432.105"))
 
 
 def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(world: World) -> None:
