@@ -1,11 +1,12 @@
 """The composition root of an evaluator."""
 
 import asyncio
+import gc
 import logging
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -116,10 +117,11 @@ class StrategyEvaluatorApp:
 
     async def _take_part(self) -> None:
         """Load everything, hear who else is there, then decide and send heartbeats."""
-        await asyncio.gather(
-            *(follower.caught_up.wait() for follower in self._followers),
-            asyncio.sleep(1.2 * self._settings.heartbeat_s),
-        )
+        with nothing_collected():
+            await asyncio.gather(
+                *(follower.caught_up.wait() for follower in self._followers),
+                asyncio.sleep(1.2 * self._settings.heartbeat_s),
+            )
         self.evaluation.enable()
         log.info(
             "decides: %d of %d strategies, members: %s",
@@ -191,6 +193,20 @@ class StrategyEvaluatorApp:
                 self.evaluation.asking.peaks.put_nowait(wanted)
             except Refused as refused:
                 log.warning("peak of %s was refused: %s", wanted.strategy_id, refused)
+
+
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile, and never again among what there is at the end.
+
+    What is loaded stays: to search millions of objects takes seconds in which no price is heard.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def build_app(settings: Settings) -> App:

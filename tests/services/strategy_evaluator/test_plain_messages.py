@@ -1,14 +1,17 @@
 """Messages read quickly: exactly what the contracts' models make of them, or left to those."""
 
+import gc
 import json
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.strategy_evaluator.app import nothing_collected
 from services.strategy_evaluator.handlers import Handlers
 from services.strategy_evaluator.plain_messages import read_position, read_strategy
 from services.strategy_evaluator.portfolios import Portfolio
@@ -243,3 +246,16 @@ def test_handlers_when_messages_are_plain_take_the_newest_and_leave_the_others()
     assert tell(position("s1", {"BTC": "1"}, version=2))
     assert portfolio.position is not None
     assert portfolio.position.version == 3
+
+
+@pytest.mark.parametrize("trouble", [None, RuntimeError("trouble")])
+def test_garbage_collector_when_all_is_loaded_or_loading_failed_works_again(trouble: Exception | None) -> None:
+    try:
+        with suppress(RuntimeError), nothing_collected():
+            assert not gc.isenabled()
+            if trouble is not None:
+                raise trouble
+        assert gc.isenabled()
+        assert (gc.get_freeze_count() > 0) is (trouble is None)
+    finally:
+        gc.unfreeze()
