@@ -55,12 +55,26 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class PlanToPublish:
-    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event)."""
+    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event).
+
+    ``sequence``: of the executor's last word on the strategy that was known then.
+    """
 
     strategy: StrategyView
     plan: Plan
     decided_ns: int
     tick_received_ns: int
+    sequence: int = -1
+
+    @property
+    def message_id(self) -> str:
+        """Names the plan, what it is for, and what was known: the executor may drop a plan and later take the same.
+
+        It drops one while money is paid out, for instance. Whatever makes it think otherwise it tells, under another
+        sequence; without that the stream would swallow the repetition as one it has.
+        """
+        draft = self.plan.draft
+        return ".".join(filter(None, (draft.plan_id, draft.kind, draft.answers, str(self.sequence))))
 
 
 @dataclass(slots=True)
@@ -332,20 +346,22 @@ class Evaluation:
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
         now_ns, emission = self._steady_ns(), portfolio.emission
-        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.plan_id)
+        is_repeated = (emission.plan_id, emission.sequence) == (plan.draft.plan_id, portfolio.sequence)
+        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, is_repeated)
         if now_ns < wait_until_ns:
             self._recheck(portfolio, wait_until_ns)
             return
         draft = plan.draft
-        emission.plan_id, emission.at_ns = draft.plan_id, now_ns
+        emission.plan_id, emission.sequence, emission.at_ns = draft.plan_id, portfolio.sequence, now_ns
         self._recheck(portfolio, now_ns + int(self._pace.repeat_s * _NS))
         decided_ns = self._wall_ns()
-        self.plans.put_nowait(PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns))
+        made = PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns, portfolio.sequence)
+        self.plans.put_nowait(made)
         self._journal.acted(replace(noted, unique_id=f"{draft.plan_id}.decided", plan_id=draft.plan_id))
 
-    def _wait_ns(self, situation: Situation, plan: Plan, emitted: str) -> int:
+    def _wait_ns(self, situation: Situation, plan: Plan, is_repeated: bool) -> int:
         """How long after the last plan this one must wait: long for the same, a little after one that fell short."""
-        if emitted == plan.draft.plan_id:
+        if is_repeated:
             return int(self._pace.repeat_s * _NS)
         outcome = situation.progress.last_outcome
         asked_for = plan.draft.kind in {INITIAL, EXIT} or bool(plan.draft.answers)
