@@ -40,6 +40,20 @@ def worth_on_its_way(record: StrategyRecord) -> Decimal:
     return sum((one.worth or ZERO for one in record.transfers if one.settlement is None), ZERO)
 
 
+def funds_settled(record: StrategyRecord) -> int:
+    """How many times money that was asked for while it ran has arrived or was refused."""
+    return record.counts.funds - sum(1 for one in record.transfers if one.purpose == "fund" and one.settlement is None)
+
+
+def require_same_money(record: StrategyRecord, settled_before: int) -> None:
+    """Raises RetryLater when money has settled since ``funds_settled`` was ``settled_before``.
+
+    A position read before that has none of it, and it is not on its way any more: nobody would count it.
+    """
+    if funds_settled(record) != settled_before:
+        raise RetryLater("money has just arrived: what has been put in is read again", after_s=0.2)
+
+
 def refuse_untradable(wanted: Mapping[str, str], market: Market) -> None:
     """``wanted``: asset by field. Raises Refused with every asset the venue cannot trade now."""
     named = sorted(asset for asset, one in market.instruments.items() if one.tradable)

@@ -12,6 +12,7 @@ from services.gateway.strategy_file import file_text, wanted_format
 from shared.contracts import subjects
 from shared.contracts.lifecycle import NotificationRaised, Severity
 from shared.core.errors import Refused
+from shared.core.strategy import StrategyStatus
 from tests.services.gateway.registry_stand_in import StandInWorld, running_stand_in
 from tests.services.gateway.test_event_feed import feed
 from tests.services.strategy_registry.world import document
@@ -124,9 +125,24 @@ def test_calendar_of_a_strategy_when_it_runs_begins_after_what_is_settled(world:
 def test_calendar_of_a_strategy_when_it_stands_or_has_none_says_so(world: StandInWorld) -> None:
     stopped = world.auto_investing("dated and stopped", status="stopped", reason="short_balance")
     found = world.http.get(f"/strategies/{stopped}/calendar").json()
-    assert (len(found["dates"]), "It is stopped" in found["remarks"][-1]) == (10, True)
+    assert (len(found["dates"]), "Auto-Invest is stopped" in found["remarks"][-1]) == (10, True)
     none = world.http.get(f"/strategies/{world.running('undated')}/calendar").json()
     assert (none["dates"], none["remarks"]) == ([], ["It has no Auto-Invest."])
+
+
+@pytest.mark.parametrize(
+    ("status", "dates", "remark"),
+    [("closed", 0, "It is closed: no cycle will come."), ("paused", 10, "The strategy is paused: ")],
+)
+def test_calendar_of_a_strategy_when_no_cycle_comes_by_itself_says_so(
+    world: StandInWorld, status: str, dates: int, remark: str
+) -> None:
+    one = world.auto_investing(f"dated and {status}")
+    state = world.stand_in.states[one][-1].model_copy(update={"version": 9, "status": StrategyStatus(status)})
+    world.publish(subjects.strategies(one), state, f"{one}.9")
+    world.until(lambda: world.http.get(f"/strategies/{one}").json()["version"] == 9, "the newest state")
+    found = world.http.get(f"/strategies/{one}/calendar").json()
+    assert (len(found["dates"]), found["remarks"][-1].startswith(remark)) == (dates, True)
 
 
 SPRING, AUTUMN = "the clocks go forward", "twice on this day"
