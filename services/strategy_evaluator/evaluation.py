@@ -146,7 +146,7 @@ class Evaluation:
         if not hits and not unquoted and not self._journal.keeps_all:
             return
         market = prices.market(now_ns)
-        self._enqueue(slot for slot in unquoted if slot not in hits)
+        self._enqueue_unbroken((slot for slot in unquoted if slot not in hits), news)
         for number, (slot, received_ns) in enumerate(hits.items()):
             by_quote_ns = 0 if news.repeated else received_ns
             if number < _LOOKS_AT_ONCE and slot not in self._pending:
@@ -155,6 +155,14 @@ class Evaluation:
                 self._enqueue((slot,), by_quote_ns)
         if self._journal.keeps_all and not news.repeated and market is not None:
             self._record_others(prices.venue, market, hits)
+
+    def _enqueue_unbroken(self, slots: Iterable[int], news: News) -> None:
+        """Look at these for another reason than a quote; one that came at the same time has been seen all the same."""
+        quoted = {} if news.repeated else {quote.asset: quote.received_ns for quote in news.quotes}
+        for slot in slots:
+            view, position = self.portfolios.at(slot).view, self.portfolios.at(slot).position
+            assets = (*(view.definition.targets if view else ()), *(position.holdings if position else ()))
+            self._enqueue((slot,), max((quoted.get(asset, 0) for asset in assets), default=0))
 
     def _record_others(self, venue: str, market: Market, looked_at: Collection[int]) -> None:
         """Record why nothing is done about the strategies whose certificates hold, with the figures of this moment."""

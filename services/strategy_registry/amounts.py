@@ -29,6 +29,12 @@ def worth_of(asset: str, amount: Decimal, market: Market) -> Decimal:
 
 
 @exact
+def worth_at(amount: Decimal, bid: Decimal) -> Decimal:
+    """Worth in the quote currency at this bid, to 8 decimals."""
+    return amount if bid == ONE else (amount * bid).quantize(_SMALLEST)
+
+
+@exact
 def total_of(holdings: Mapping[str, Decimal], market: Market) -> Decimal:
     """Worth of everything held, in the quote currency at bid. Raises RetryLater when a price is not known now."""
     return sum((amount * _bid(asset, market) for asset, amount in holdings.items() if amount), ZERO)

@@ -27,6 +27,7 @@ from shared.contracts.lifecycle import (
 from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Message, Meta
 from shared.core.errors import Refused, RetryLater
+from shared.core.money import ZERO
 
 MAX_VERSIONS = 200
 """How many versions one reply may have: it must stay below what a message can carry."""
@@ -140,9 +141,15 @@ class RunningStrategies:
         amount = cycles.amount_of(plan, state)
         money: cycles.CycleMoney | None = None
         if command.made:
-            worth = await self._worth(record)
-            value = amounts.worth_of(plan.asset, amount, worth.market)
-            money = cycles.CycleMoney(value, worth.position.contributed_in)
+            position = await self._market_data.position(record.strategy_id)
+            if command.price is not None:
+                if command.price <= ZERO:
+                    raise Refused.one("price", str(command.price), "more than 0", "is no price")
+                value = amounts.worth_at(amount, command.price)
+            else:
+                market = await self._market_data.market(record.venue, self._answering.clock())
+                value = amounts.worth_of(plan.asset, amount, market)
+            money = cycles.CycleMoney(value, position.contributed_in)
 
         def step(found: StrategyRecord) -> Advance:
             if not cycles.is_due(found, command):

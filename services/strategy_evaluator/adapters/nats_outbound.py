@@ -84,6 +84,7 @@ def command_of(ask: Ask) -> Message:
             made=decision.made,
             left_out=decision.left_out,
             inputs=inputs,
+            price=decision.price,
         )
     if decision.action is ExitAction.PAUSE:
         return PauseStrategy(strategy_id=ask.strategy_id, reason=decision.reason.value, inputs=inputs)

@@ -234,6 +234,20 @@ def test_drawdown_when_its_money_is_refused_is_told_as_left_out_at_that_time(wor
     assert (state.left_out_at, state.last_made_at, state.settled_until, state.carried) == (at, None, None, Decimal(0))
 
 
+def test_cycle_when_its_price_is_told_is_worth_so_whatever_the_market_is_by_now(world: World) -> None:
+    plan = {"amount": "0.01", "asset": "BTC", "schedule": {"every": "1d", "at": "12:00"}}
+    strategy_id = running(world, auto_invest=plan)
+    due = RunAutoInvest(
+        strategy_id=strategy_id,
+        cycle=1,
+        cause=Cause.SCHEDULE,
+        due_at=MARKET_TIME,
+        market_time=MARKET_TIME,
+        price=Decimal("12345.678"),
+    )
+    assert ask(world, due, f"{strategy_id}.ai.1").inputs["worth"] == "123.45678"
+
+
 def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(world: World) -> None:
     strategy_id = running(world, auto_invest=AUTO_INVEST)
     state = until_change(world, strategy_id, "activated").auto_invest
