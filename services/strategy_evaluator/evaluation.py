@@ -73,8 +73,13 @@ class PlanToPublish:
         It drops one while money is paid out, for instance. Whatever makes it think otherwise it tells, under another
         sequence; without that the stream would swallow the repetition as one it has.
         """
+        return f"{self.decision_id}.{self.sequence}"
+
+    @property
+    def decision_id(self) -> str:
+        """Names the plan and what it is for: one that was dropped may have had the same id, but another purpose."""
         draft = self.plan.draft
-        return ".".join(filter(None, (draft.plan_id, draft.kind, draft.answers, str(self.sequence))))
+        return ".".join(filter(None, (draft.plan_id, draft.kind, draft.answers)))
 
 
 @dataclass(slots=True)
@@ -239,8 +244,8 @@ class Evaluation:
     def unpublished(self, failed: PlanToPublish) -> None:
         """A plan could not be published: look again soon."""
         portfolio = self.portfolios.of(failed.strategy.strategy_id)
-        if portfolio.emission.plan_id == failed.plan.draft.plan_id:
-            portfolio.emission.plan_id = ""
+        if portfolio.emission.message_id == failed.message_id:
+            portfolio.emission.message_id = ""
             self._recheck(portfolio, self._steady_ns() + int(self._pace.spacing_s * _NS))
 
     def ask_failed(self, failed: Ask, after_s: float) -> None:
@@ -354,18 +359,17 @@ class Evaluation:
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
         now_ns, emission = self._steady_ns(), portfolio.emission
-        is_repeated = (emission.plan_id, emission.sequence) == (plan.draft.plan_id, portfolio.sequence)
-        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, is_repeated)
+        decided_ns = self._wall_ns()
+        made = PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns, portfolio.sequence)
+        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.message_id == made.message_id)
         if now_ns < wait_until_ns:
             self._recheck(portfolio, wait_until_ns)
             return
-        draft = plan.draft
-        emission.plan_id, emission.sequence, emission.at_ns = draft.plan_id, portfolio.sequence, now_ns
+        emission.message_id, emission.at_ns = made.message_id, now_ns
         self._recheck(portfolio, now_ns + int(self._pace.repeat_s * _NS))
-        decided_ns = self._wall_ns()
-        made = PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns, portfolio.sequence)
         self.plans.put_nowait(made)
-        self._journal.acted(replace(noted, unique_id=f"{draft.plan_id}.decided", plan_id=draft.plan_id))
+        unique_id, plan_id = f"{made.decision_id}.decided", plan.draft.plan_id
+        self._journal.acted(replace(noted, unique_id=unique_id, plan_id=plan_id))
 
     def _wait_ns(self, situation: Situation, plan: Plan, is_repeated: bool) -> int:
         """How long after the last plan this one must wait: long for the same, a little after one that fell short."""

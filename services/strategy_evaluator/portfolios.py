@@ -21,13 +21,9 @@ _LEAVING = frozenset({RequestStage.HOLDING, RequestStage.PAYING, RequestStage.FR
 
 @dataclass(slots=True)
 class Emission:
-    """The last plan this evaluator published for a strategy, and when by the steady clock; "" for none.
+    """The last plan this evaluator published for a strategy, and when by the steady clock; "" for none."""
 
-    ``sequence``: of the executor's word it rested on.
-    """
-
-    plan_id: str = ""
-    sequence: int = -1
+    message_id: str = ""
     at_ns: int = 0
 
 
