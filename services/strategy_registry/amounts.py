@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 
 from services.strategy_registry.market import Market
 from services.strategy_registry.records import StrategyRecord
 from shared.core import drift, minimums
 from shared.core.auto_invest import AutoInvest
 from shared.core.errors import Problem, Refused, RetryLater, shown
-from shared.core.money import HUNDRED, ONE, ZERO, exact, plain
+from shared.core.money import HUNDRED, ONE, ZERO, exact, parse_decimal, plain
 from shared.core.rules import leg_widths
 from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition
 
@@ -35,9 +36,21 @@ def worth_at(amount: Decimal, bid: Decimal) -> Decimal:
 
 
 @exact
-def total_of(holdings: Mapping[str, Decimal], market: Market) -> Decimal:
-    """Worth of everything held, in the quote currency at bid. Raises RetryLater when a price is not known now."""
-    return sum((amount * _bid(asset, market) for asset, amount in holdings.items() if amount), ZERO)
+def total_of(
+    holdings: Mapping[str, Decimal], market: Market, bids: Mapping[str, Decimal] = MappingProxyType({})
+) -> Decimal:
+    """Worth of everything held, in the quote currency: at these ``bids``, or else at the market's.
+
+    Raises RetryLater when a price is not known now.
+    """
+    held = {asset: amount for asset, amount in holdings.items() if amount}
+    return sum((amount * (bids.get(asset) or _bid(asset, market)) for asset, amount in held.items()), ZERO)
+
+
+def bids_told(inputs: Mapping[str, str]) -> dict[str, Decimal]:
+    """The bids by asset among the figures behind a decision; see ``shared.core.verdicts.Figures``."""
+    told = {name.removeprefix("price."): text for name, text in inputs.items() if name.startswith("price.")}
+    return {asset: parse_decimal(text, f"price.{asset}") for asset, text in told.items()}
 
 
 @exact

@@ -9,11 +9,13 @@ import pytest
 
 from services.strategy_registry import editing, life, requests
 from services.strategy_registry.cycles import CycleMoney
-from services.strategy_registry.records import Advance, Status, StrategyRecord
+from services.strategy_registry.records import MAX_REQUESTS, Advance, Status, StrategyRecord
 from shared.contracts.lifecycle import EditStrategy, NotificationRaised, RunAutoInvest
 from shared.contracts.strategies import StopStrategy
 from shared.core.auto_invest import AutoInvestStatus, Cause
+from shared.core.errors import Refused
 from shared.core.identity import transfer_id
+from shared.core.situation import RequestKind
 from tests.services.strategy_registry.world import document, progressed, settled
 
 AT = datetime(2026, 1, 2, 13, tzinfo=UTC)
@@ -209,3 +211,18 @@ def test_pause_when_dates_pass_meanwhile_makes_the_newest_only_once_resumed() ->
     run = requests.cycle_run(made, command, money, AT)
     (text,) = _told(run)
     assert "leaves out those of 2026-01-09 13:00" in text
+
+
+def test_withdrawal_when_a_paused_strategy_has_all_the_requests_it_may_have_is_taken_all_the_same() -> None:
+    """They wait until it is resumed, so they must not keep its owner from the money."""
+    record = replace(_active(), status=Status.PAUSED)
+    for _ in range(MAX_REQUESTS):
+        record = requests.money_added(record, requests.NewMoney("USDT", Decimal(10), Decimal(10)), AT, {}).record
+    with pytest.raises(Refused, match="at most 20"):
+        requests.money_added(record, requests.NewMoney("USDT", Decimal(10), Decimal(10)), AT, {})
+    made = requests.withdrawal_asked(record, "USDT", Decimal(50), None, AT).record
+    assert made.requests[0].kind is RequestKind.WITHDRAW
+    for _ in range(MAX_REQUESTS - 1):
+        made = requests.withdrawal_asked(made, "USDT", Decimal(50), None, AT).record
+    with pytest.raises(Refused, match="at most 20"):
+        requests.withdrawal_asked(made, "USDT", Decimal(50), None, AT)

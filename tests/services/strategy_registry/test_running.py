@@ -278,3 +278,18 @@ def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(w
     assert made is not None
     assert (made.invested, made.carried, made.last_made_at) == (Decimal(100), Decimal(0), due)
     assert run(3, made=False).reason == "cycle_missed"
+
+
+def test_closing_when_its_own_rule_ended_it_is_worth_what_led_to_that(world: World) -> None:
+    strategy_id = running(world)
+    figures = {"profit_pct": "15", "price.BTC": "60000", "weight.BTC": "40"}
+    stop = StopStrategy(strategy_id=strategy_id, reason="take_profit", inputs=figures, action=ExitAction.KEEP)
+    ask(world, stop, f"{strategy_id}.s")
+    say_progressed(world, strategy_id, 4, "sealed", kind="initial", fills=3, sealed=True)
+    until_change(world, strategy_id, "sealed")
+    release = settled(strategy_id, transfer_id(strategy_id, "release", 0), "release")
+    amounts = {"BTC": Decimal("0.02"), "USDT": Decimal(10)}
+    world.publish(subjects.transfers(strategy_id), release.model_copy(update={"amounts": amounts}))
+    closed = until_change(world, strategy_id, "closed")
+    assert (closed.inputs["returned"], closed.inputs["profit"]) == ("1210", "10")
+    assert notifications(world, strategy_id)[-1][1].endswith("profit 10 USDT on 1200 USDT put in.")
