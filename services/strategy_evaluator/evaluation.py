@@ -55,12 +55,31 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class PlanToPublish:
-    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event)."""
+    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event).
+
+    ``sequence``: of the executor's last word on the strategy that was known then.
+    """
 
     strategy: StrategyView
     plan: Plan
     decided_ns: int
     tick_received_ns: int
+    sequence: int = -1
+
+    @property
+    def message_id(self) -> str:
+        """Names the plan, what it is for, and what was known: the executor may drop a plan and later take the same.
+
+        It drops one while money is paid out, for instance. Whatever makes it think otherwise it tells, under another
+        sequence; without that the stream would swallow the repetition as one it has.
+        """
+        return f"{self.decision_id}.{self.sequence}"
+
+    @property
+    def decision_id(self) -> str:
+        """Names the plan and what it is for: one that was dropped may have had the same id, but another purpose."""
+        draft = self.plan.draft
+        return ".".join(filter(None, (draft.plan_id, draft.kind, draft.answers)))
 
 
 @dataclass(slots=True)
@@ -132,7 +151,7 @@ class Evaluation:
         if not hits and not unquoted and not self._journal.keeps_all:
             return
         market = prices.market(now_ns)
-        self._enqueue(slot for slot in unquoted if slot not in hits)
+        self._enqueue_unbroken((slot for slot in unquoted if slot not in hits), news)
         for number, (slot, received_ns) in enumerate(hits.items()):
             by_quote_ns = 0 if news.repeated else received_ns
             if number < _LOOKS_AT_ONCE and slot not in self._pending:
@@ -141,6 +160,14 @@ class Evaluation:
                 self._enqueue((slot,), by_quote_ns)
         if self._journal.keeps_all and not news.repeated and market is not None:
             self._record_others(prices.venue, market, hits)
+
+    def _enqueue_unbroken(self, slots: Iterable[int], news: News) -> None:
+        """Look at these for another reason than a quote; one that came at the same time has been seen all the same."""
+        quoted = {} if news.repeated else {quote.asset: quote.received_ns for quote in news.quotes}
+        for slot in slots:
+            view, position = self.portfolios.at(slot).view, self.portfolios.at(slot).position
+            assets = (*(view.definition.targets if view else ()), *(position.holdings if position else ()))
+            self._enqueue((slot,), max((quoted.get(asset, 0) for asset in assets), default=0))
 
     def _record_others(self, venue: str, market: Market, looked_at: Collection[int]) -> None:
         """Record why nothing is done about the strategies whose certificates hold, with the figures of this moment."""
@@ -217,8 +244,8 @@ class Evaluation:
     def unpublished(self, failed: PlanToPublish) -> None:
         """A plan could not be published: look again soon."""
         portfolio = self.portfolios.of(failed.strategy.strategy_id)
-        if portfolio.emission.plan_id == failed.plan.draft.plan_id:
-            portfolio.emission.plan_id = ""
+        if portfolio.emission.message_id == failed.message_id:
+            portfolio.emission.message_id = ""
             self._recheck(portfolio, self._steady_ns() + int(self._pace.spacing_s * _NS))
 
     def ask_failed(self, failed: Ask, after_s: float) -> None:
@@ -332,20 +359,21 @@ class Evaluation:
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
         now_ns, emission = self._steady_ns(), portfolio.emission
-        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.plan_id)
+        decided_ns = self._wall_ns()
+        made = PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns, portfolio.sequence)
+        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.message_id == made.message_id)
         if now_ns < wait_until_ns:
             self._recheck(portfolio, wait_until_ns)
             return
-        draft = plan.draft
-        emission.plan_id, emission.at_ns = draft.plan_id, now_ns
+        emission.message_id, emission.at_ns = made.message_id, now_ns
         self._recheck(portfolio, now_ns + int(self._pace.repeat_s * _NS))
-        decided_ns = self._wall_ns()
-        self.plans.put_nowait(PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns))
-        self._journal.acted(replace(noted, unique_id=f"{draft.plan_id}.decided", plan_id=draft.plan_id))
+        self.plans.put_nowait(made)
+        unique_id, plan_id = f"{made.decision_id}.decided", plan.draft.plan_id
+        self._journal.acted(replace(noted, unique_id=unique_id, plan_id=plan_id))
 
-    def _wait_ns(self, situation: Situation, plan: Plan, emitted: str) -> int:
+    def _wait_ns(self, situation: Situation, plan: Plan, is_repeated: bool) -> int:
         """How long after the last plan this one must wait: long for the same, a little after one that fell short."""
-        if emitted == plan.draft.plan_id:
+        if is_repeated:
             return int(self._pace.repeat_s * _NS)
         outcome = situation.progress.last_outcome
         asked_for = plan.draft.kind in {INITIAL, EXIT} or bool(plan.draft.answers)

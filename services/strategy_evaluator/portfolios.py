@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from sys import intern
 
@@ -24,7 +24,7 @@ _LEAVING = frozenset({RequestStage.HOLDING, RequestStage.PAYING, RequestStage.FR
 class Emission:
     """The last plan this evaluator published for a strategy, and when by the steady clock; "" for none."""
 
-    plan_id: str = ""
+    message_id: str = ""
     at_ns: int = 0
 
 
@@ -77,6 +77,7 @@ class Portfolio:
         """Adopt a strategy's state; whether it was news. Raises Refused for a definition that cannot be read."""
         if self.view is not None and changed.version <= self.view.version:
             return False
+        before = self.view
         self.view = StrategyView(
             strategy_id=self.strategy_id,
             version=changed.version,
@@ -92,7 +93,11 @@ class Portfolio:
             money_arriving=any(one.stage is RequestStage.FUNDING for one in changed.requests),
             money_leaving=any(one.stage in _LEAVING for one in changed.requests),
         )
-        self.confirmations = NONE_YET
+        if before is not None and (before.status, before.definition) == (self.view.status, self.view.definition):
+            # Every step of a peak is a new state: it must not keep a take-profit from being confirmed.
+            self.confirmations = replace(self.confirmations, peak_pct=None, peak_count=0)
+        else:
+            self.confirmations = NONE_YET
         return True
 
     def take_position(self, changed: PositionChanged) -> bool:
