@@ -18,6 +18,9 @@ LOCKSTEP_SETTINGS: Mapping[str, Mapping[str, str]] = {
     "services.strategy_evaluator": {
         "TRIMTAB_DECISIONS_ALL": "true",
         "TRIMTAB_PLAN_EXPIRY_S": "600",
+        # A row that comes late was not missed: the market has waited. Held for stale, its quotes would confirm nothing.
+        "TRIMTAB_PRICES_LAG_S": "600",
+        "TRIMTAB_PRICES_SILENCE_S": "600",
     },
     "services.order_executor": {
         # Newly listed pairs are waited for: look often.
