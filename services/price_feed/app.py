@@ -7,6 +7,7 @@ from typing import Any
 from services.price_feed.adapters.port import ConnectionTimes, Listener
 from services.price_feed.adapters.table import open_prices
 from services.price_feed.feed import Feed, FeedTimes
+from services.price_feed.freshness import Freshness
 from services.price_feed.guards import GuardLimits, QuoteGuard
 from services.price_feed.handlers import InstrumentsHandler
 from services.price_feed.price_book import PriceBook
@@ -84,7 +85,7 @@ def _book(settings: Settings) -> PriceBook:
         venue=settings.venue_name,
         # A new epoch with every start: receivers see that the numbers begin again.
         epoch=str(time.time_ns()),
-        stale_after_ns=int(settings.prices_stale_after_s * _NS),
+        freshness=Freshness(int(settings.prices_stale_after_s * _NS), int(settings.prices_oldest_s * _NS)),
         guard=QuoteGuard(limits),
     )
 

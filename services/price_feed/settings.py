@@ -17,7 +17,15 @@ class Settings(ServiceSettings):
     venue_dialect: str = Field(default="binance", description="How the venue speaks: a row of adapters/table.py.")
     venue_ws_url: str = Field(description="Root of the venue's websocket streams: wss://stream.binance.com:9443.")
     prices_stale_after_s: float = Field(
-        default=10.0, gt=0, description="A quote that arrived longer ago, in seconds of wall clock, is named stale."
+        default=3.0,
+        gt=0,
+        description="Seconds that a connection, a pair that is usually busy, or the venue's clock may stand still "
+        "before prices are named stale; a quiet pair on a living connection is not.",
+    )
+    prices_oldest_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="Seconds after which a price that was not repeated is stale, however alive its connection.",
     )
     prices_silence_s: float = Field(
         default=10.0, gt=0, description="Seconds without any message after which a connection is opened anew."
