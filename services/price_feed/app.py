@@ -49,6 +49,8 @@ class PriceFeedApp:
             )
 
         book = _book(settings)
+        self.health.show("refused", lambda: dict(book.guard.refused))
+        self.health.show("stale", lambda: book.stale(time.time_ns()))
         times = FeedTimes(flush_interval_s=settings.prices_flush_interval_s)
         self._feed = Feed(book, times, send, publish, whole_moments=settings.prices_whole_moments)
         self._prices = open_prices(

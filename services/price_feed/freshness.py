@@ -155,7 +155,7 @@ class Freshness:
             pair.moved.interrupt()
 
     def stale(self, assets: Collection[str], tradable: Collection[str], now_ms: int, now_ns: int) -> dict[str, str]:
-        """The assets that must not be traded on at market time ``now_ms`` and wall clock ``now_ns``, with the reason."""
+        """The assets not to be traded on at market time ``now_ms`` and wall clock ``now_ns``, each with the reason."""
         reason = self._of_all(now_ns)
         found = {}
         for asset in sorted(assets):

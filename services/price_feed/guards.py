@@ -1,8 +1,8 @@
 """Which quotes are believed. Pure: state per symbol in, a reason out; time is an argument.
 
 A refused quote is dropped and counted under its reason; the last good quote stays, and is in doubt if the refused one
-could have been news (``DOUBTFUL``). Text is compared as floats first, which is safe: float() is monotone, so a strict order of floats is a strict order of the exact numbers, and only equal
-floats of different texts need a Decimal.
+could have been news (``DOUBTFUL``). Text is compared as floats first, which is safe: float() is monotone, so a strict
+order of floats is a strict order of the exact numbers, and only equal floats of different texts need a Decimal.
 """
 
 import math
@@ -181,8 +181,10 @@ class QuoteGuard:
             return Reason.ZERO
         if bid > ask or (bid == ask and bid_text != ask_text and Decimal(bid_text) > Decimal(ask_text)):
             return Reason.CROSSED
-        if level.bid > 0.0 and not self._is_near(level, bid, ask, now_ms) and not self._confirmed(
-            level, bid, ask, now_ms
+        if (
+            level.bid > 0.0
+            and not self._is_near(level, bid, ask, now_ms)
+            and not self._confirmed(level, bid, ask, now_ms)
         ):
             return Reason.JUMP
         level.bid_text, level.ask_text, level.bid, level.ask = bid_text, ask_text, bid, ask

@@ -41,7 +41,9 @@ class PriceBook:
     _assets: dict[str, str] = field(default_factory=dict)
     _sent_time_ms: int = 0
 
-    def list_instruments(self, instruments: Iterable[InstrumentListed], wire: WireSymbol = own_symbol) -> tuple[str, ...]:
+    def list_instruments(
+        self, instruments: Iterable[InstrumentListed], wire: WireSymbol = own_symbol
+    ) -> tuple[str, ...]:
         """Learn which pairs are traded now; the symbols to follow as the venue's stream names them, in order."""
         self._assets = {wire(listed): listed.base for listed in instruments if listed.tradable}
         self.guard.follow(self._assets)
@@ -129,9 +131,7 @@ class PriceBook:
 
     def stale(self, now_ns: int) -> dict[str, str]:
         """The assets that must not be traded on at wall clock ``now_ns``, and why (``Staleness``)."""
-        return self.freshness.stale(
-            self.conflation.newest, frozenset(self._assets.values()), self.clock.now_ms, now_ns
-        )
+        return self.freshness.stale(self.conflation.newest, frozenset(self._assets.values()), self.clock.now_ms, now_ns)
 
     def snapshot(self, now_ns: int) -> PricesSnapshotted | None:
         """Everything as of the last frame taken. None before the first one."""

@@ -1,10 +1,15 @@
 """Quiet is not stale, silent is: what each of them looks like to the feed."""
 
+import gzip
 from collections.abc import Callable
 
 import pytest
 
+from services.price_feed.adapters.binance.parse import parse
 from services.price_feed.freshness import Freshness, Habit
+from services.price_feed.price_book import PriceBook
+from tests.services.price_feed.test_parse import RECORDED
+from tests.services.price_feed.test_price_book import listed
 
 NS = 1_000_000_000
 LIMIT_NS = 3 * NS
@@ -162,3 +167,23 @@ def test_habit_when_pauses_grow_longer_for_good_follows_them() -> None:
         habit.beat(at_ms)
     assert not habit.is_overdue(at_ms + 5_000, 3_000.0, 0.0)
     assert habit.is_overdue(at_ms + 15_001, 3_000.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["btcusdt_20240808_raw.gz", "ethusdt_20240809_raw.gz"])
+def test_stale_when_a_real_market_was_recorded_is_next_to_never(name: str) -> None:
+    path = RECORDED / "ticks" / name
+    if not path.exists():
+        pytest.skip(f"recording {name} is not here (set TRIMTAB_TEST_DATA)")
+    book = PriceBook("paper", "e1", Freshness(LIMIT_NS))
+    book.list_instruments([listed("BTCUSDT"), listed("ETHUSDT")])
+    looks = stale = next_ns = 0
+    with gzip.open(path, "rb") as lines:
+        for line in lines:
+            at, payload = line.split(b" ", 1)
+            while next_ns < int(at):
+                looks += next_ns > 0
+                stale += bool(book.stale(next_ns))
+                next_ns = max(next_ns, int(at) - NS) + NS // 5
+            book.receive(parse(payload), int(at))
+    assert looks > 1_500
+    assert stale < looks / 100
