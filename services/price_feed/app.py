@@ -56,8 +56,12 @@ class PriceFeedApp:
         self._prices = open_prices(
             settings.venue_dialect,
             settings.venue_ws_url,
-            Listener(self._feed.receive, self._feed.connected),
-            ConnectionTimes(silence_s=settings.prices_silence_s, roll_after_s=settings.prices_roll_after_s),
+            Listener(self._feed.receive, self._feed.connected, self._feed.alive),
+            ConnectionTimes(
+                silence_s=settings.prices_silence_s,
+                quiet_s=settings.prices_stale_after_s,
+                roll_after_s=settings.prices_roll_after_s,
+            ),
             pulse=settings.prices_whole_moments,
         )
         handler = InstrumentsHandler(book, self._prices.follow)

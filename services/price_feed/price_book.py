@@ -64,7 +64,7 @@ class PriceBook:
             self._quote(event, received_ns)
         elif type(event) is TimeReceived:
             self._told_time(event, received_ns)
-        elif type(event) is Unreadable:
+        elif isinstance(event, Unreadable):
             self.guard.count(event.reason)
 
     def _quote(self, event: QuoteReceived, received_ns: int) -> None:
