@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from services.price_feed.adapters.port import ConnectionTimes, Listener
-from services.price_feed.adapters.table import open_prices
+from services.price_feed.adapters.table import open_prices, wire_symbols
 from services.price_feed.feed import Feed, FeedTimes
 from services.price_feed.freshness import Freshness
 from services.price_feed.guards import GuardLimits, QuoteGuard
@@ -93,6 +93,7 @@ def _book(settings: Settings) -> PriceBook:
         epoch=str(time.time_ns()),
         freshness=Freshness(int(settings.prices_stale_after_s * _NS), int(settings.prices_oldest_s * _NS)),
         guard=QuoteGuard(limits),
+        wire_symbol=wire_symbols(settings.venue_dialect),
     )
 
 

@@ -106,6 +106,11 @@ class QuoteGuard:
         """Accept quotes of these symbols from now on, and of no others. Known levels stay."""
         self._levels = {symbol: self._levels.get(symbol) or _Level() for symbol in symbols}
 
+    @property
+    def symbols(self) -> Collection[str]:
+        """The symbols whose quotes are accepted."""
+        return self._levels.keys()
+
     def connected(self) -> None:
         """The venue was connected anew: its numbering may have begun again."""
         for level in self._levels.values():

@@ -25,7 +25,7 @@ def own_symbol(listed: InstrumentListed) -> str:
 class PriceBook:
     """``epoch`` names this run of the feed; frames are numbered within it.
 
-    Which assets are stale is decided by ``freshness``. The last quote of a stale asset stays in the snapshot, for
+    ``wire_symbol``: what the venue's stream calls an instrument. Which assets are stale is decided by ``freshness``. The last quote of a stale asset stays in the snapshot, for
     valuation.
     """
 
@@ -33,6 +33,7 @@ class PriceBook:
     epoch: str
     freshness: Freshness
     guard: QuoteGuard = field(default_factory=QuoteGuard)
+    wire_symbol: WireSymbol = own_symbol
     clock: MarketClock = field(default_factory=MarketClock)
     conflation: Conflation = field(default_factory=Conflation)
     sequence: int = 0
@@ -41,11 +42,9 @@ class PriceBook:
     _assets: dict[str, str] = field(default_factory=dict)
     _sent_time_ms: int = 0
 
-    def list_instruments(
-        self, instruments: Iterable[InstrumentListed], wire: WireSymbol = own_symbol
-    ) -> tuple[str, ...]:
+    def list_instruments(self, instruments: Iterable[InstrumentListed]) -> tuple[str, ...]:
         """Learn which pairs are traded now; the symbols to follow as the venue's stream names them, in order."""
-        self._assets = {wire(listed): listed.base for listed in instruments if listed.tradable}
+        self._assets = {self.wire_symbol(listed): listed.base for listed in instruments if listed.tradable}
         self.guard.follow(self._assets)
         return tuple(sorted(self._assets))
 

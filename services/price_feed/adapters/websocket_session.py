@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -67,8 +68,8 @@ class Dialect(Protocol):
     def request(self, request_id: int, symbols: Collection[str], *, wanted: bool) -> str:
         """The message that begins (or ends) the telling of these symbols' prices."""
 
-    def ping(self, request_id: int) -> str:
-        """The message that the venue answers whether or not there are prices to tell."""
+    def ping(self, request_id: int) -> str | None:
+        """The message that the venue answers whether or not there are prices to tell; None: the websocket's own."""
 
     def parse(self, payload: bytes) -> FromVenue:
         """One message. Never raises."""
@@ -116,6 +117,7 @@ class WebsocketSession:
         self._greeted = asyncio.Event()
         self._replies: dict[int, _Request] = {}
         self._requests = 0
+        self._pings: deque[int] = deque(maxlen=64)
         self._number = -1
         self._settled = False
         self._is_quiet = False
@@ -153,10 +155,7 @@ class WebsocketSession:
         while True:
             payload = await recv(decode=False)
             received_ns = time.time_ns()
-            self._heard_at = time.monotonic()
-            if self._is_quiet:
-                self._is_quiet = False
-                self._listener.alive(self._subscribed, True)
+            self._hear()
             if not tells_time:
                 self._listener.receive(TimeReceived("", received_ns // _NS_PER_MS), received_ns)
             event = parse(payload)
@@ -166,6 +165,12 @@ class WebsocketSession:
                     take(one, received_ns)
             else:
                 take(event, received_ns)
+
+    def _hear(self) -> None:
+        self._heard_at = time.monotonic()
+        if self._is_quiet:
+            self._is_quiet = False
+            self._listener.alive(self._subscribed, True)
 
     def _take(self, event: FromVenue, received_ns: int) -> None:
         kind = type(event)
@@ -193,6 +198,8 @@ class WebsocketSession:
 
     def _answer(self, reply: ReplyReceived) -> None:
         number = reply.request_id
+        if number in self._pings:
+            return  # an answer is a sign of life, whatever it says
         if number < 0 and self._replies:
             number = min(self._replies)
         waiting = self._replies.get(number)
@@ -266,8 +273,20 @@ class WebsocketSession:
             is_due = 0 < self._limits.ping_interval_s <= since_ping_s
             if (is_due or (quiet_s >= probe_s and since_ping_s >= probe_s)) and self._settled:
                 self._pinged_at = now
-                self._requests += 1
-                await self._socket.send(self._dialect.ping(self._requests))
+                await self._ping()
+
+    async def _ping(self) -> None:
+        self._requests += 1
+        message = self._dialect.ping(self._requests)
+        if message is None:
+            (await self._socket.ping()).add_done_callback(self._ponged)
+        else:
+            self._pings.append(self._requests)
+            await self._socket.send(message)
+
+    def _ponged(self, pong: asyncio.Future[float]) -> None:
+        if not pong.cancelled() and pong.exception() is None:
+            self._hear()
 
 
 @contextlib.asynccontextmanager
