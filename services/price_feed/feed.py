@@ -82,7 +82,7 @@ class Feed:
             self._held = []
         self._book.connected()
 
-    def alive(self, symbols: Collection[str], is_alive: bool) -> None:  # noqa: FBT001 - as the port has it
+    def alive(self, symbols: Collection[str], is_alive: bool) -> None:
         """The connection of these symbols ended or fell silent, or talks on."""
         self._book.connection(symbols, is_alive=is_alive)
 

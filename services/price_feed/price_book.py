@@ -25,8 +25,8 @@ def own_symbol(listed: InstrumentListed) -> str:
 class PriceBook:
     """``epoch`` names this run of the feed; frames are numbered within it.
 
-    ``wire_symbol``: what the venue's stream calls an instrument. Which assets are stale is decided by ``freshness``. The last quote of a stale asset stays in the snapshot, for
-    valuation.
+    ``wire_symbol``: what the venue's stream calls an instrument. Which assets are stale is decided by ``freshness``.
+    The last quote of a stale asset stays in the snapshot, for valuation.
     """
 
     venue: str

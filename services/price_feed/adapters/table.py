@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 
 from services.price_feed.adapters.bigone.connection import BigoneDialect
 from services.price_feed.adapters.binance.connection import BinanceDialect
@@ -65,11 +64,11 @@ def open_prices(
 
 
 def _polled(dialect: str, root: str, listener: Listener, times: ConnectionTimes) -> VenuePrices:
-    # Imported only where it is used: ccxt takes a second and a hundred megabytes.
-    polling = import_module("services.price_feed.adapters.polling.ccxt_prices")
-    exchange = polling.exchange_of(dialect, root)
+    # Imported only where it is used: ccxt takes seconds and a hundred megabytes.
+    from services.price_feed.adapters.polling.ccxt_prices import PolledPrices, exchange_of
+
+    exchange = exchange_of(dialect, root)
     if exchange is None:
         known = ", ".join(sorted(VENUE_DIALECTS))
         raise Refused.one("venue_dialect", dialect, f"{known}, or an exchange of ccxt", "is not a dialect of the feed")
-    prices: VenuePrices = polling.PolledPrices(exchange, listener, times)
-    return prices
+    return PolledPrices(exchange, listener, times)

@@ -279,7 +279,7 @@ class WebsocketSession:
         self._requests += 1
         message = self._dialect.ping(self._requests)
         if message is None:
-            (await self._socket.ping()).add_done_callback(self._ponged)
+            asyncio.ensure_future(await self._socket.ping()).add_done_callback(self._ponged)
         else:
             self._pings.append(self._requests)
             await self._socket.send(message)

@@ -1,4 +1,4 @@
-"""What every venue's websocket adapter must do, played against a server on loopback that speaks the venue's language."""
+"""What every venue's websocket adapter must do, against a server on loopback that speaks the venue's language."""
 
 import asyncio
 import itertools
@@ -7,12 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from types import TracebackType
+from functools import partial
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.http11 import Request, Response
 
 from services.price_feed.adapters.back_off import BackOff
 from services.price_feed.adapters.kucoin.connection import KucoinDialect
@@ -22,9 +20,10 @@ from services.price_feed.adapters.websocket_prices import WebsocketPrices
 from services.price_feed.adapters.websocket_session import DialectLimits
 from services.price_feed.freshness import Freshness
 from services.price_feed.price_book import PriceBook
-from services.price_feed.venue_events import FromVenue, QuoteReceived, Unreadable
+from services.price_feed.venue_events import FromVenue, Unreadable
 from tests.services.price_feed.scripted_venue import eventually
 from tests.services.price_feed.test_price_book import listed
+from tests.services.price_feed.venue_player import Told, Venue
 from tests.services.price_feed.venue_scripts import SCRIPTS, Talk, VenueScript
 
 QUICK = ConnectionTimes(silence_s=30.0, reply_s=5.0, quiet_s=20.0, back_off=BackOff(0.01, 0.05))
@@ -46,100 +45,8 @@ def script(request: pytest.FixtureRequest) -> VenueScript:
     return found
 
 
-class Venue:
-    """The server. ``mute``: answers nothing; ``cut_after_s``: closes what has sent no ping for so long."""
-
-    def __init__(self, script: VenueScript) -> None:
-        self.script = script
-        self.talks: dict[ServerConnection, Talk] = {}
-        self.paths: list[str] = []
-        self.subprotocols: list[str | None] = []
-        self.mute = False
-        self.number = 0
-        self._server: Server | None = None
-        self.url = ""
-
-    async def __aenter__(self) -> "Venue":
-        self._server = await serve(
-            self._visit,
-            "127.0.0.1",
-            0,
-            process_request=self._admit,
-            subprotocols=["json"],  # type: ignore[list-item] # a NewType of str
-            select_subprotocol=_json_if_asked,
-            ping_interval=None,
-            close_timeout=0.2,
-        )
-        self.url = f"ws://127.0.0.1:{next(iter(self._server.sockets)).getsockname()[1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
-
-    def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
-        self.paths.append(request.path)
-        return None
-
-    async def _visit(self, socket: ServerConnection) -> None:
-        self.talks[socket] = talk = Talk()
-        self.subprotocols.append(socket.subprotocol)
-        if self.script.greeting:
-            assert not talk.sizes
-            await socket.send(self.script.greeting)
-        async for text in socket:
-            assert isinstance(text, str)
-            if not self.mute:
-                for reply in self.script.answer(talk, text):
-                    await socket.send(reply)
-
-    @property
-    def present(self) -> dict[ServerConnection, Talk]:
-        """The connections that are open now."""
-        return {socket: talk for socket, talk in self.talks.items() if socket.state.name == "OPEN"}
-
-    @property
-    def subscribed(self) -> set[str]:
-        """What open connections are subscribed to."""
-        return set().union(*(talk.symbols for talk in self.present.values()))
-
-    async def tell(self, symbol: str, bid: str, ask: str) -> None:
-        """A quote to everybody who wants it."""
-        self.number += 1
-        for socket, talk in list(self.present.items()):
-            if symbol in talk.symbols:
-                with suppress(Exception):
-                    await socket.send(self.script.quote(talk, symbol, bid, ask, self.number))
-
-
-def _json_if_asked(_socket: ServerConnection, offered: Any) -> Any:
-    return "json" if "json" in offered else None
-
-
-class Told:
-    """What the adapter has told."""
-
-    def __init__(self) -> None:
-        self.events: list[FromVenue] = []
-        self.connections = 0
-        self.alive: list[tuple[frozenset[str], bool]] = []
-
-    def receive(self, event: FromVenue, _received_ns: int) -> None:
-        self.events.append(event)
-
-    def connected(self) -> None:
-        self.connections += 1
-
-    def connection(self, symbols: Any, is_alive: bool) -> None:  # noqa: FBT001 - as the port has it
-        self.alive.append((frozenset(symbols), is_alive))
-
-    @property
-    def quotes(self) -> list[tuple[str, object, object]]:
-        """Symbol, bid and ask of every quote."""
-        return [event[:3] for event in self.events if isinstance(event, QuoteReceived)]
+def _has(count: Callable[[], int], number: int) -> bool:
+    return count() == number
 
 
 def _small(script: VenueScript, **changes: Any) -> Any:
@@ -220,9 +127,9 @@ async def test_adapter_when_cut_says_so_comes_back_and_subscribes_again(script: 
         for number in range(1, 4):
             await eventually(lambda: venue.subscribed == {first, second})
             await venue.tell(first, str(number), "9")
-            await eventually(lambda number=number: len(told.quotes) == number)
+            await eventually(partial(_has, told.quotes_so_far, number))
             next(iter(venue.present)).transport.abort()
-            await eventually(lambda number=number: len(venue.talks) == number + 1)
+            await eventually(partial(_has, venue.talks_so_far, number + 1))
         await eventually(lambda: told.connections == 4)
     assert [bid for _, bid, _ in told.quotes] == ["1", "2", "3"]
     assert told.alive == [(frozenset({first, second}), False)] * 3

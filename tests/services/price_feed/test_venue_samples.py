@@ -180,7 +180,7 @@ def test_parse_when_message_is_in_the_docstring_reads_it(name: str) -> None:
     module = import_module(f"services.price_feed.adapters.{name}.parse")
     samples = list(_documented(module))
     assert len(samples) >= 4
-    read = []
+    read: list[FromVenue] = []
     for sample in samples:
         json.loads(sample)
         event = module.parse(sample)

@@ -35,7 +35,9 @@ Answer = Callable[[Talk, str], list[str]]
 
 @dataclass(frozen=True)
 class VenueScript:
-    """``refused``: a symbol the venue refuses, if it refuses any. ``answer``: the replies to one text; ``quote``: (talk, symbol, bid, ask, number) to the message that tells it."""
+    """``refused``: a symbol the venue refuses, if it refuses any. ``answer``: the replies to one text. ``quote``: the
+    message that tells (talk, symbol, bid, ask, number). ``leaving``: the message that announces a cut.
+    """
 
     name: str
     dialect: Callable[[], Dialect]

@@ -25,7 +25,7 @@ COINBASE_LIMITS = DialectLimits(
 
 
 def wire_symbol(listed: InstrumentListed) -> str:
-    """``BTC-USD``. Pairs against USDC are told as those against USD, but for USDT-USDC and EURC-USDC (channels page)."""
+    """``BTC-USD``. Pairs against USDC are told as those against USD, but for USDT-USDC and EURC-USDC ("Channels")."""
     quote = "USD" if listed.quote == "USDC" and listed.base not in _TOLD_AS_THEMSELVES else listed.quote
     return f"{listed.base}-{quote}"
 
