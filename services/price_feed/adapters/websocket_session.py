@@ -25,7 +25,7 @@ from services.price_feed.venue_events import (
 )
 
 _log = logging.getLogger(__name__)
-_PROBES = 3
+_PROBES = 2
 _NS_PER_MS = 1_000_000
 
 
@@ -103,7 +103,7 @@ class WebsocketSession:
     """Runs from construction until its end. ``ended`` is done then; ``ready`` once prices come for all that is wanted.
 
     ``leaving`` is set when the venue has announced that it will close the connection. A symbol whose subscription the
-    venue refuses is not asked for again on this connection; when it refuses all of them, the session ends.
+    venue refuses is not asked for again until the list of symbols changes; when it refuses all of them, it ends.
     """
 
     def __init__(self, socket: ClientConnection, dialect: Dialect, listener: Listener, times: ConnectionTimes) -> None:
@@ -129,6 +129,8 @@ class WebsocketSession:
 
     def want(self, symbols: frozenset[str]) -> None:
         """Make these the symbols that are told."""
+        if symbols != self._wanted:
+            self._refused = frozenset()
         self._wanted = symbols
         self._wanted_changed.set()
 

@@ -21,6 +21,7 @@ from services.price_feed.adapters.websocket_session import DialectLimits
 from services.price_feed.freshness import Freshness
 from services.price_feed.price_book import PriceBook
 from services.price_feed.venue_events import FromVenue, Unreadable
+from shared.venues.dialects import DIALECTS
 from tests.services.price_feed.scripted_venue import eventually
 from tests.services.price_feed.test_price_book import listed
 from tests.services.price_feed.venue_player import Told, Venue
@@ -87,6 +88,10 @@ async def following(
 
 def test_table_when_listed_has_a_script_for_every_dialect() -> None:
     assert sorted(VENUE_DIALECTS) == sorted(script.name for script in SCRIPTS)
+
+
+def test_table_when_orders_are_sent_in_a_dialect_has_its_prices() -> None:
+    assert set(DIALECTS) <= set(VENUE_DIALECTS)
 
 
 async def test_adapter_when_connected_asks_at_the_venues_address_in_requests_it_allows(script: VenueScript) -> None:
