@@ -21,6 +21,8 @@ from shared.messaging.publishing import Publisher
 from tests.servers import EmbeddedNats
 from tests.services.price_feed.scripted_venue import ScriptedVenue, clock, eventually, quote
 from tests.services.price_feed.test_price_book import listed
+from tests.services.price_feed.venue_player import Venue
+from tests.services.price_feed.venue_scripts import SCRIPTS
 
 pytestmark = pytest.mark.servers
 
@@ -86,6 +88,13 @@ async def running_feed(
     settings = Settings(
         nats_url=url, venue_name="paper", venue_ws_url=venue.url, prices_stale_after_s=stale_after_s, **changes
     )
+    async with running(settings):
+        yield
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """The service with these settings."""
     app = build_app(settings)
     await app.start()
     tasks = [asyncio.create_task(coroutine) for coroutine in app.background()]
@@ -249,3 +258,24 @@ async def test_feed_when_moments_are_whole_publishes_nothing_before_the_pulse(na
     assert all(len({(told.bid, told.at_ms) for told in frame.quotes}) == 1 for frame in filled)
     assert all(frame.market_time_ms == frame.quotes[0].at_ms for frame in filled)
     assert all(len({seen.bid for seen in snapshot.quotes}) <= 1 for snapshot in heard.snapshots)
+
+
+async def test_feed_when_the_dialect_is_krakens_follows_pairs_by_the_streams_names(nats_url: str) -> None:
+    kraken = next(each for each in SCRIPTS if each.name == "kraken")
+    pairs = [
+        listed(symbol).model_copy(update={"base": base, "quote": "USD"})
+        for symbol, base in (("XXBTZUSD", "BTC"), ("XETHZUSD", "ETH"))
+    ]
+    await list_instruments(nats_url, *pairs)
+    async with Venue(kraken) as venue, hearing(nats_url) as heard:
+        settings = Settings(nats_url=nats_url, venue_name="paper", venue_dialect="kraken", venue_ws_url=venue.url)
+        async with running(settings):
+            await eventually(lambda: venue.subscribed == {"BTC/USD", "ETH/USD"})
+            await venue.tell("BTC/USD", "61737.60", "61737.70")
+            await eventually(lambda: heard.newest and heard.newest.quotes)
+            assert (heard.quotes[0].asset, heard.quotes[0].bid) == ("BTC", "61737.60")
+            await venue.tell("ETH/USD", "2500.1", "2500.2")
+            await venue.tell("ETH/USD", "25001.1", "25001.2")
+            await eventually(lambda: heard.newest and heard.newest.stale_because == {"ETH": "doubted"})
+            assert heard.newest is not None
+            assert heard.newest.refused == {"jump": 1}
