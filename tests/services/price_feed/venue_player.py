@@ -1,5 +1,6 @@
 """A server that plays any venue, and an ear that remembers what an adapter tells."""
 
+import asyncio
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -53,13 +54,17 @@ class Venue:
         self.talks[socket] = talk = Talk()
         self.subprotocols.append(socket.subprotocol)
         if self.script.greeting:
-            assert not talk.sizes
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await socket.recv()
+                    return  # a request before the greeting: the connection is closed
             await socket.send(self.script.greeting)
         async for text in socket:
             assert isinstance(text, str)
             if not self.mute:
                 for reply in self.script.answer(talk, text):
                     await socket.send(reply)
+                    await asyncio.sleep(0.002)  # one by one, as over a network
 
     @property
     def present(self) -> dict[ServerConnection, Talk]:
