@@ -11,7 +11,7 @@ LOCKSTEP_SETTINGS: Mapping[str, Mapping[str, str]] = {
         # A frame is a row: nobody decides on half of one.
         "TRIMTAB_PRICES_WHOLE_MOMENTS": "true",
         # An asset that is not quoted for a thousand rows was silent for seconds or for minutes: both must be the same.
-        "TRIMTAB_PRICES_STALE_AFTER_S": "31536000",
+        "TRIMTAB_PRICES_STALE_AFTER_S": "3153600000",
         # How often a row is repeated, which confirms a jump, is a matter of time: recorded prices are believed at once.
         "TRIMTAB_PRICES_JUMP_FACTOR": "1e12",
     },

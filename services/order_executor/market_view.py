@@ -83,7 +83,8 @@ class MarketView:
     def _take(self, asset: str, quote: Quote) -> None:
         """Keep the newest by market time: a snapshot may come after the frames that followed it."""
         known = self._quotes.get(asset)
-        if quote.bid > 0 and quote.ask >= quote.bid and (known is None or quote.at >= known.at):
+        is_price = quote.bid.is_finite() and quote.ask.is_finite() and 0 < quote.bid <= quote.ask
+        if is_price and (known is None or quote.at >= known.at):
             self._quotes[asset] = quote
 
     def _hear(self, market_time: datetime, *, age_s: float = 0.0, changed: bool) -> None:
