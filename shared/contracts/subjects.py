@@ -17,11 +17,18 @@ TRANSFERS_ALL = "transfers.*"
 LEDGER_ALL = "ledger.*"
 EVALUATIONS_ALL = "evaluations.*"
 NOTIFICATIONS_ALL = "notifications.*"
+BOOKS_ALL = "books.*"
+BALANCE_DIFFERENCES_ALL = "balance-differences.*"
+FOREIGN_ORDERS_ALL = "foreign-orders.*"
+SUSPENSE_ALL = "suspense.*"
 DEAD_LETTERS_ALL = "dead-letters.>"
 
 STRATEGY_COMMANDS = "strategy-commands"
 """Core NATS request and reply, queue group ``strategy_registry``: the commands of ``shared.contracts.strategies`` and
 ``shared.contracts.lifecycle``."""
+
+LEDGER_COMMANDS = "ledger-commands"
+"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""
@@ -111,8 +118,28 @@ def evaluations(strategy_id: str) -> str:
 
 
 def notifications(strategy_id: str) -> str:
-    """NotificationRaised."""
+    """NotificationRaised; for what concerns no strategy the venue's name stands in place of its id."""
     return f"notifications.{strategy_id}"
+
+
+def books(venue: str) -> str:
+    """BooksTotalled."""
+    return f"books.{venue}"
+
+
+def balance_differences(venue: str) -> str:
+    """BalanceDiffered."""
+    return f"balance-differences.{venue}"
+
+
+def foreign_orders(venue: str) -> str:
+    """ForeignOrderFound."""
+    return f"foreign-orders.{venue}"
+
+
+def suspense(venue: str) -> str:
+    """SuspenseChanged."""
+    return f"suspense.{venue}"
 
 
 def dead_letters(stream: str, consumer: str) -> str:

@@ -44,12 +44,13 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::numeric[])
 ON CONFLICT (account, asset) DO UPDATE SET amount = EXCLUDED.amount
 """
 _UPSERT_STRATEGIES = """
-INSERT INTO ledger.strategies (strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees)
+INSERT INTO ledger.strategies (strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees,
+    is_open)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::numeric[], $6::numeric[], $7::numeric[],
-    $8::jsonb[])
+    $8::jsonb[], $9::boolean[])
 ON CONFLICT (strategy_id) DO UPDATE SET version = EXCLUDED.version, fills_posted = EXCLUDED.fills_posted,
     contributed = EXCLUDED.contributed, contributed_in = EXCLUDED.contributed_in, withdrawn = EXCLUDED.withdrawn,
-    fees = EXCLUDED.fees
+    fees = EXCLUDED.fees, is_open = EXCLUDED.is_open
 """
 _UPSERT_VENUES = """
 INSERT INTO ledger.venues (venue, wallet_version, market_time)
@@ -68,7 +69,7 @@ SELECT transfer_id, purpose, strategy_id, digest, state, message_id, correlation
 FROM ledger.transfers WHERE transfer_id = ANY($1) OR (state = 'waiting' AND strategy_id = ANY($2))
 """
 _STRATEGIES = """
-SELECT strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees
+SELECT strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees, is_open
 FROM ledger.strategies WHERE strategy_id = ANY($1)
 """
 
@@ -158,6 +159,7 @@ async def _read_strategies(connection: Connection, pages: Pages, strategy_ids: C
             contributed_in=amount_of(row["contributed_in"]),
             withdrawn=amount_of(row["withdrawn"]),
             fees={asset: Decimal(text) for asset, text in json.loads(row["fees"]).items()},
+            is_open=row["is_open"],
         )
 
 
@@ -173,8 +175,9 @@ async def write_changes(connection: Connection, pages: Pages, changes: Changes, 
     if changes.entries:
         await _append_entries(connection, pages, changes, posted_at)
         await _write_balances(connection, pages, changes)
-        await _write_strategies(connection, {key: pages.strategies[key] for key in sorted(changes.strategies)})
         await _write_venues(connection, {key: pages.venues[key] for key in sorted(changes.venues)})
+    touched = sorted({*changes.strategies, *changes.ended})
+    await _write_strategies(connection, {key: pages.strategies[key] for key in touched})
     await _write_transfers(connection, changes.transfers.values())
     rows = [outbox_row(announcement) for announcement in announcements_of(pages, changes, posted_at)]
     await connection.copy_records_to_table("outbox", schema_name="ledger", columns=OUTBOX_COLUMNS, records=rows)
@@ -210,6 +213,7 @@ async def _write_strategies(connection: Connection, records: Mapping[str, Strate
         [record.contributed_in for record in values],
         [record.withdrawn for record in values],
         [amounts_json(record.fees) for record in values],
+        [record.is_open for record in values],
     )
 
 
