@@ -104,6 +104,13 @@ def _books(pages: Pages, venue: str, newest: Entry) -> Announcement:
     return Announcement(subjects.books(venue), message, meta)
 
 
+def totals_of(pages: Pages, venue: str) -> Announcement:
+    """The totals of a venue as of the journal's end, at a moment when nothing is posted."""
+    name = f"books.{venue}.{pages.sequence}"
+    meta = Meta(name, SOURCE, pages.posted_at, name, "")
+    return Announcement(subjects.books(venue), books_totalled(pages, venue, pages.sequence), meta)
+
+
 def _suspense(move: SuspenseMove) -> Iterator[Announcement]:
     entry = move.entry
     venue, name = entry.transaction.venue, f"suspense.{entry.sequence}.{move.asset}"

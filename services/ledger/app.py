@@ -46,6 +46,7 @@ class LedgerApp:
         settings = self._settings
         pool = await create_pool(settings.postgres_dsn, self.name, max_size=4)
         self._journal = PostgresJournal(pool, now=lambda: datetime.now(UTC))
+        await self._journal.announce_totals()
         relay = OutboxRelay(pool, SCHEMA, self._broker)
         books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=relay.wake)
         handlers = Handlers(books)
