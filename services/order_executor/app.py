@@ -117,9 +117,11 @@ class Executor:
             Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run(),
             self._listing.run(publisher, lease.epoch, settings.venue_instruments_refresh_s),
             deposits.run(),
-            Follower(self._broker, "BOOKS", [subjects.books(settings.venue_name)], reconciler.on_books).run(),
-            reconciler.run(),
         ]
+        if settings.reconcile_every_s:
+            books = subjects.books(settings.venue_name)
+            self._background.append(Follower(self._broker, "BOOKS", [books], reconciler.on_books).run())
+            self._background.append(reconciler.run())
         if self._venue.capabilities.has_user_stream:
             self._background.append(users.run())
 

@@ -48,7 +48,7 @@ class Parts:
 
 
 class Reconciler:
-    """One account's. ``every_s`` 0: it never looks and nothing is blocked."""
+    """One account's. ``every_s`` 0: it is never run, and nothing waits for it."""
 
     def __init__(self, parts: Parts, quote: str, every_s: float) -> None:
         self._parts = parts
@@ -77,8 +77,6 @@ class Reconciler:
 
     async def run(self) -> None:
         """For ever. Raises Stop when the account has another writer or the venue shuts us out."""
-        if not self._every_s:
-            return
         begun = time.monotonic()
         while True:
             pause_s = LOOK_AGAIN_S
@@ -183,6 +181,5 @@ class Reconciler:
 
     def _tell(self) -> None:
         """Block what is in suspense, and what is doubted."""
-        if self._every_s:
-            suspense = () if self._books is None else self._books.suspense
-            self._parts.block(self._suspicions.doubted.union(suspense))
+        suspense = () if self._books is None else self._books.suspense
+        self._parts.block(self._suspicions.doubted.union(suspense))

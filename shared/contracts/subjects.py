@@ -18,9 +18,8 @@ LEDGER_ALL = "ledger.*"
 EVALUATIONS_ALL = "evaluations.*"
 NOTIFICATIONS_ALL = "notifications.*"
 BOOKS_ALL = "books.*"
-BALANCE_DIFFERENCES_ALL = "balance-differences.*"
-FOREIGN_ORDERS_ALL = "foreign-orders.*"
-SUSPENSE_ALL = "suspense.*"
+RECONCILIATION_ALL = "reconciliation.>"
+BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
 DEAD_LETTERS_ALL = "dead-letters.>"
 
 STRATEGY_COMMANDS = "strategy-commands"
@@ -127,19 +126,19 @@ def books(venue: str) -> str:
     return f"books.{venue}"
 
 
-def balance_differences(venue: str) -> str:
+def balances_differed(venue: str) -> str:
     """BalanceDiffered."""
-    return f"balance-differences.{venue}"
+    return f"reconciliation.{venue}.differed"
 
 
 def foreign_orders(venue: str) -> str:
     """ForeignOrderFound."""
-    return f"foreign-orders.{venue}"
+    return f"reconciliation.{venue}.foreign-order"
 
 
 def suspense(venue: str) -> str:
     """SuspenseChanged."""
-    return f"suspense.{venue}"
+    return f"reconciliation.{venue}.suspense"
 
 
 def dead_letters(stream: str, consumer: str) -> str:

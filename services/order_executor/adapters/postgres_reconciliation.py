@@ -142,7 +142,7 @@ class ReconciliationStore:
             detail=one.detail,
         )
         name = f"difference.{difference_id}"
-        return Announcement(subjects.balance_differences(self._venue), message, name, name)
+        return Announcement(subjects.balances_differed(self._venue), message, name, name)
 
     async def call_foreign_orders(self, orders: Sequence[OpenOrder]) -> int:
         """Tell of the open orders that are not ours and were not told of before; returns how many."""

@@ -216,7 +216,9 @@ async def test_order_when_placed_by_hand_and_open_is_told_once(stack: Stack) -> 
     await stack.app()
     found = await eventually(lambda: stack.rows("SELECT * FROM executor.foreign_orders"))
     assert len(found) == 1
-    (told,) = await stack.rows("SELECT count(*) FROM executor.outbox WHERE subject = 'foreign-orders.paper'")
+    (told,) = await stack.rows(
+        "SELECT count(*) FROM executor.outbox WHERE subject = 'reconciliation.paper.foreign-order'"
+    )
     assert told[0] == 1
     assert "is open at paper and is not Trimtab's" in " ".join(await money.alerts())
     await money.equal()
