@@ -81,7 +81,9 @@ class Suspicions:
     def confirmed(self, reading: Reading, now_s: float, apart_s: float) -> dict[str, Decimal]:
         """What is called now: the same difference as at least ``apart_s`` before, not judged otherwise in between."""
         found: dict[str, Decimal] = {}
-        for asset, amount in reading.differences().items():
+        # What was doubted and is nowhere to be found any more does not differ.
+        gone = dict.fromkeys(sorted(self.doubted - reading.assets), ZERO)
+        for asset, amount in (reading.differences() | gone).items():
             known = self.seen.get(asset)
             if not amount:
                 self.seen.pop(asset, None)

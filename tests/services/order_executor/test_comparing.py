@@ -94,9 +94,19 @@ def test_asset_when_not_judged_at_the_start_is_doubted_and_later_not() -> None:
     suspicions.confirmed(reading("4", moving="BTC"), 0.0, 1.0)
     assert suspicions.doubted == {"BTC"}
     suspicions.is_start = False
-    suspicions.confirmed(Reading(Booked({"NEW": D(1)}), {}, Booked({}), {}), 1.0, 1.0)
+    both = {"NEW": D(1), "BTC": D(5)}
+    suspicions.confirmed(Reading(Booked(both), {}, Booked({}), {}), 1.0, 1.0)
     assert suspicions.doubted == {"BTC"}, "what is first bought while it trades is not held up"
     suspicions.confirmed(reading("5"), 2.0, 1.0)
+    assert suspicions.doubted == frozenset()
+
+
+def test_asset_when_it_was_doubted_and_is_nowhere_any_more_is_not_doubted() -> None:
+    nothing = Booked({})
+    suspicions = Suspicions()
+    suspicions.confirmed(Reading(nothing, {"AIR": D(1)}, nothing, {}), 0.0, 1.0)
+    assert suspicions.doubted == {"AIR"}
+    assert suspicions.confirmed(Reading(nothing, {}, nothing, {}), 1.0, 1.0) == {}
     assert suspicions.doubted == frozenset()
 
 
