@@ -225,6 +225,23 @@ async def test_release_when_nothing_was_held_closes_the_strategy_for_good(journa
     assert {row["account"] for row in rows} == {"suspense:paper", "fees:paper", "venue:paper"}
 
 
+async def test_totals_when_the_ledger_starts_are_told_once_and_as_they_are(
+    journal: PostgresJournal, postgres_dsn: str
+) -> None:
+    await journal.announce_totals()
+    query = "SELECT message_id, payload FROM ledger.outbox WHERE subject LIKE 'books.%' ORDER BY id"
+    assert await journal.pool.fetch(query) == [], "there is nothing yet"
+    await post(journal, *CASH, bnb_fee(1))
+    await journal.pool.execute("DELETE FROM ledger.outbox")  # books of a version that told no totals
+    for _ in range(2):
+        await journal.announce_totals()
+    (told_once,) = await journal.pool.fetch(query)
+    assert told_once["message_id"] == "books.paper.3"
+    books = BooksTotalled.model_validate_json(told_once["payload"])
+    assert books.held == (await check_books(postgres_dsn)).held["paper"]
+    assert books.suspense == {"BNB": D("-0.3")}
+
+
 fees = st.decimals("0", "0.02", places=6).map(str)
 
 

@@ -1,6 +1,7 @@
 """Books and venue on real servers, with executor and ledger: fees in every asset, money moved behind our back."""
 
 import asyncio
+import random
 import signal
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -29,7 +30,7 @@ class Money:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         stack.reconcile_every_s = "0.3"
-        stack.ledger()
+        self.ledger = stack.ledger()
         self._commands = 0
 
     async def start(self, **deposits: str) -> None:
@@ -259,3 +260,53 @@ async def test_executor_when_killed_while_money_moves_calls_every_difference_onc
         "SELECT count(*), sum((request ->> 'amount')::numeric) FROM ledger.transactions WHERE kind = 'suspense'"
     )
     assert (posted[0], posted[1]) == (await money.calls(), D(-40))
+
+
+@pytest.mark.timeout(240)
+async def test_books_when_both_are_killed_among_trades_and_manual_trades_equal_the_venue_in_the_end(
+    stack: Stack,
+) -> None:
+    """Fees in BNB that runs out, plans, manual trades and withdrawals, while executor and ledger die at random."""
+    money, chance = Money(stack), random.Random(7)
+    for asset, amount in (("USDT", "9000"), ("BTC", "1"), ("BNB", "0.02")):
+        await stack.exchange.deposit(asset, asset, amount)
+    choice = {"enabled": True, "account": stack.exchange.key}
+    await stack.exchange.call("POST", "/control/accounts/discount", choice)
+    executor, ledger = stack.process(), money.ledger
+    await money.equal()
+    for number in range(3):
+        await money.fund(f"s{number}", "USDT", "1500")
+    plans = []
+    for number in range(6):
+        if number < 3:
+            plan = await plan_for(stack.exchange, f"s{number}", {"BTC": "50", "ETH": "50"}, {"USDT": "1500"})
+            await stack.send_plan(plan)
+            plans.append(plan)
+        await asyncio.sleep(chance.random())
+        await money.by_hand(chance.choice(["BUY", "SELL"]), "0.003")
+        await money.withdraw(f"w{number}", "USDT", "7")
+        if number % 2:
+            ledger.end(signal.SIGKILL)
+            ledger = stack.ledger()
+        else:
+            executor.end(signal.SIGKILL)
+            executor = stack.process(f"after-{number}")
+    for plan in plans:
+        await stack.closed(plan, 60)
+    await money.equal()
+
+    async def judged() -> bool:
+        (posted,) = await stack.rows("SELECT count(*) FROM ledger.transactions WHERE kind = 'suspense'")
+        return int(posted[0]) == await money.calls() > 0
+
+    await eventually(judged)
+    (twice,) = await stack.rows(
+        "SELECT count(*) - count(DISTINCT transaction_id) AS repeats, count(*) FILTER (WHERE kind = 'fill') AS fills "
+        "FROM ledger.transactions"
+    )
+    (fills,) = await stack.rows("SELECT count(*) FROM executor.fills")
+    assert (twice["repeats"], twice["fills"]) == (0, fills[0])
+    for asset, amount in (await money.suspense()).items():
+        reply = await money.accept(asset, format(amount, "f"))
+        assert isinstance(reply, SuspenseAccepted | CommandRefused), reply
+    await money.equal()
