@@ -84,7 +84,7 @@ def _after(venue: str, asset: str, balance: Decimal) -> str:
     state = "unclaimed" if balance > 0 else "missing"
     return (
         f"{_money(balance, asset)} {state} in all. {asset} is not traded at {venue} until "
-        f"`trimtab reconcile accept {asset}` or until it is explained."
+        f"`trimtab reconcile accept {asset} --venue {venue}` or until it is explained."
     )
 
 

@@ -88,10 +88,12 @@ class Reconciler:
                 if self._started.is_set() and not self._suspicions.seen:
                     pause_s = self._every_s
                 await self._look_for_foreign_orders()
+                if not self._started.is_set() and time.monotonic() - begun > START_PATIENCE_S:
+                    await self._parts.store.tell_not_compared(sorted(self._suspicions.doubted))
+                    self._parts.wake()
+                    self._start()
             except (RetryLater, *UNAVAILABLE) as error:
                 log.info("the account cannot be compared with the books now: %s", error)
-            if self._suspicions.readings and time.monotonic() - begun > START_PATIENCE_S:
-                self._start()
             await asyncio.sleep(pause_s)
 
     def _start(self) -> None:

@@ -164,6 +164,24 @@ class ReconciliationStore:
             await add_events(connection, [event for row in rows for event in self._found(row)])
         return len(rows)
 
+    async def tell_not_compared(self, assets: Sequence[str]) -> None:
+        """Alert, once per writer, that these assets could not be compared since its start and are not traded."""
+        named = ", ".join(assets)
+        text = f"{named}: books and account at {self._venue} could not be compared since the executor's start, "
+        text += "because fills or deposits are not posted, or orders are not settled. Not traded until they can be."
+        alert = NotificationRaised(
+            strategy_id="",
+            strategy_version=0,
+            kind="not_compared",
+            severity=Severity.ALERT,
+            text=text,
+            inputs={"venue": self._venue, "assets": named},
+        )
+        name = f"not-compared.{self._lease.account}.{self._lease.epoch}"
+        async with self._pool.acquire() as connection, connection.transaction():
+            await check_lease(connection, self._lease)
+            await add_events(connection, [Announcement(subjects.notifications(self._venue), alert, name, name)])
+
     def _found(self, row: Mapping[str, str]) -> tuple[Announcement, Announcement]:
         found = ForeignOrderFound(venue=self._venue, **dict(row))
         what = f"order {found.venue_order_id} in {found.symbol}"

@@ -11,6 +11,7 @@ import nats
 import pytest
 
 from services.ledger.adapters.postgres_checks import check_books
+from services.order_executor import reconciler
 from shared.contracts import subjects
 from shared.contracts.books import FundStrategy
 from shared.contracts.reconciliation import AcceptSuspense, SuspenseAccepted
@@ -22,6 +23,7 @@ from tests.services.order_executor.rig import Stack, eventually, plan_for
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
 D = Decimal
+PATIENCE_S = 60.0
 
 
 class Money:
@@ -51,7 +53,7 @@ class Money:
         )
         await self.stack.publish(subjects.transfer_commands("paper"), command, name)
         query = "SELECT state FROM ledger.transfers WHERE transfer_id = $1"
-        (row,) = await eventually(lambda: self.stack.rows(query, name))
+        (row,) = await eventually(lambda: self.stack.rows(query, name), PATIENCE_S)
         assert row["state"] == "posted"
 
     async def equal(self) -> None:
@@ -61,7 +63,7 @@ class Money:
             booked = (await check_books(self.stack.dsn)).held.get("paper", {})
             return booked == await self.stack.exchange.balances()
 
-        await eventually(same)
+        await eventually(same, PATIENCE_S)
         assert (await check_books(self.stack.dsn)).differences == ()
 
     async def suspense(self) -> dict[str, Decimal]:
@@ -72,7 +74,7 @@ class Money:
         async def is_so() -> bool:
             return await self.suspense() == {asset: D(amount) for asset, amount in expected.items()}
 
-        await eventually(is_so)
+        await eventually(is_so, PATIENCE_S)
 
     async def calls(self) -> int:
         (row,) = await self.stack.rows("SELECT count(*) FROM executor.differences")
@@ -118,7 +120,7 @@ class Money:
         """The end of a plan half BTC, half ETH."""
         plan = await plan_for(self.stack.exchange, strategy_id, {"BTC": "50", "ETH": "50"}, holdings, **changes)
         await self.stack.send_plan(plan)
-        return await self.stack.closed(plan)
+        return await self.stack.closed(plan, PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ async def test_withdrawal_when_made_outside_is_suspense_stops_trading_and_can_be
         row = await money.traded("s1", {"USDT": "2000"}, previous_plan_id=last[0]["plan_id"])
         return bool(row["outcome"] == "completed")
 
-    await eventually(trades)
+    await eventually(trades, PATIENCE_S)
     await money.equal()
     assert await money.calls() == 1
 
@@ -194,7 +196,7 @@ async def test_trade_when_made_by_hand_is_explained_and_gone_when_it_is_undone(s
     async def both() -> bool:
         return set(await money.suspense()) == {"BTC", "USDT"}
 
-    await eventually(both)
+    await eventually(both, PATIENCE_S)
     assert (await money.suspense())["BTC"] == D("-0.01")
     assert abs((await money.suspense())["USDT"] - proceeds) < D("0.00001")
     texts = " ".join(await money.alerts())
@@ -204,7 +206,7 @@ async def test_trade_when_made_by_hand_is_explained_and_gone_when_it_is_undone(s
     async def less() -> bool:
         return abs((await money.suspense()).get("BTC", D(0))) == D("0.00001")
 
-    await eventually(less)
+    await eventually(less, PATIENCE_S)
     await money.equal()
 
 
@@ -215,7 +217,7 @@ async def test_order_when_placed_by_hand_and_open_is_told_once(stack: Stack) -> 
     price = str((bid * D("0.9")).quantize(D(1)))
     await money.by_hand("BUY", "0.01", type="LIMIT", timeInForce="GTC", price=price)
     await stack.app()
-    found = await eventually(lambda: stack.rows("SELECT * FROM executor.foreign_orders"))
+    found = await eventually(lambda: stack.rows("SELECT * FROM executor.foreign_orders"), PATIENCE_S)
     assert len(found) == 1
     (told,) = await stack.rows(
         "SELECT count(*) FROM executor.outbox WHERE subject = 'reconciliation.paper.foreign-order'"
@@ -236,7 +238,7 @@ async def test_start_when_money_left_meanwhile_compares_before_anything_is_trade
     await stack.send_plan(plan)
     await money.withdraw("w", "USDT", "3500")
     stack.process("2")
-    closed = await stack.closed(plan)
+    closed = await stack.closed(plan, PATIENCE_S)
     assert "unreconciled:BTC" in closed["detail"]
     assert await stack.rows("SELECT * FROM executor.orders") == []
     await money.until_suspense(USDT="-3500")
@@ -249,17 +251,47 @@ async def test_executor_when_killed_while_money_moves_calls_every_difference_onc
     await stack.exchange.deposit("USDT", "USDT", "5000")
     process = stack.process()
     await money.equal()
-    for number in range(4):
+    for number in range(3):
+        writing = f"SELECT FROM executor.accounts WHERE epoch = {number + 1}"  # noqa: S608
+        await eventually(lambda query=writing: stack.rows(query), PATIENCE_S)
         await money.withdraw(f"w{number}", "USDT", "10")
-        await asyncio.sleep(0.25 * number)  # at another moment of the comparison each time
+        await asyncio.sleep(0.5 + 0.5 * number)  # before, at about and after the second reading
         process.end(signal.SIGKILL)
         process = stack.process(str(number))
-    await money.until_suspense(USDT="-40")
+    await money.until_suspense(USDT="-30")
     await money.equal()
     (posted,) = await stack.rows(
         "SELECT count(*), sum((request ->> 'amount')::numeric) FROM ledger.transactions WHERE kind = 'suspense'"
     )
-    assert (posted[0], posted[1]) == (await money.calls(), D(-40))
+    assert (posted[0], posted[1]) == (await money.calls(), D(-30))
+
+
+async def test_start_when_the_ledger_has_not_posted_everything_trades_nothing_and_alerts(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "START_PATIENCE_S", 1.0)
+    money = Money(stack)
+    await stack.exchange.deposit("USDT", "USDT", "5000")
+    money.ledger.end()
+    await stack.app()
+    plan = await plan_for(stack.exchange, "s1", {"BTC": "100"}, {"USDT": "2000"})
+    await stack.send_plan(plan)
+    closed = await stack.closed(plan, PATIENCE_S)
+    assert "unreconciled:BTC" in closed["detail"]
+    (alert,) = await money.alerts()
+    assert "USDT: books and account at paper could not be compared" in alert
+    stack.ledger()
+    await money.equal()
+    await money.fund("s1", "USDT", "2000")
+
+    async def trades() -> bool:
+        last = await stack.rows("SELECT plan_id FROM executor.plans ORDER BY accepted_at DESC LIMIT 1")
+        row = await money.traded("s1", {"USDT": "2000"}, previous_plan_id=last[0]["plan_id"])
+        return bool(row["outcome"] == "completed")
+
+    await eventually(trades, PATIENCE_S)
+    await money.equal()
+    assert await money.calls() == 0
 
 
 @pytest.mark.timeout(240)
@@ -292,14 +324,14 @@ async def test_books_when_both_are_killed_among_trades_and_manual_trades_equal_t
             executor.end(signal.SIGKILL)
             executor = stack.process(f"after-{number}")
     for plan in plans:
-        await stack.closed(plan, 60)
+        await stack.closed(plan, PATIENCE_S)
     await money.equal()
 
     async def judged() -> bool:
         (posted,) = await stack.rows("SELECT count(*) FROM ledger.transactions WHERE kind = 'suspense'")
         return int(posted[0]) == await money.calls() > 0
 
-    await eventually(judged)
+    await eventually(judged, PATIENCE_S)
     (twice,) = await stack.rows(
         "SELECT count(*) - count(DISTINCT transaction_id) AS repeats, count(*) FILTER (WHERE kind = 'fill') AS fills "
         "FROM ledger.transactions"
