@@ -309,8 +309,9 @@ class Stack:
         return process
 
     def ledger(self) -> Process:
-        """A ledger as a process of its own."""
-        process = Process("services.ledger", self.environment("ledger"), self.folder / "ledger.log")
+        """A ledger as a process of its own, its consumers supervised as where it really runs."""
+        environment = self.environment("ledger") | {"FASTSTREAM_SUPERVISOR_DISABLED": "0"}
+        process = Process("services.ledger", environment, self.folder / "ledger.log")
         self._processes.append(process)
         return process
 

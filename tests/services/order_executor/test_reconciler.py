@@ -252,7 +252,7 @@ async def test_executor_when_killed_while_money_moves_calls_every_difference_onc
     process = stack.process()
     await money.equal()
     for number in range(3):
-        writing = f"SELECT FROM executor.accounts WHERE epoch = {number + 1}"  # noqa: S608
+        writing = f"SELECT FROM executor.accounts WHERE epoch = {number + 1}"
         await eventually(lambda query=writing: stack.rows(query), PATIENCE_S)
         await money.withdraw(f"w{number}", "USDT", "10")
         await asyncio.sleep(0.5 + 0.5 * number)  # before, at about and after the second reading
