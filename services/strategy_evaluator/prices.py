@@ -118,7 +118,7 @@ class VenuePrices:
                 each.tick_size,
                 each.min_notional,
                 each.taker_fee,
-                each.tradable,
+                each.tradable and not each.unreconciled,
             )
             for each in listed.instruments
             if each.quote == listed.quote

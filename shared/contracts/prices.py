@@ -6,7 +6,10 @@ from shared.contracts.wire import Amount, Message, Part, Timestamp
 
 
 class InstrumentListed(Part):
-    """One tradable pair with its filters; see ``shared.core.market.Instrument``."""
+    """One tradable pair with its filters; see ``shared.core.market.Instrument``.
+
+    ``unreconciled``: venue and books differ in its assets, so it is priced but not traded until that is explained.
+    """
 
     symbol: str
     base: str
@@ -18,6 +21,7 @@ class InstrumentListed(Part):
     min_notional: Amount
     taker_fee: Amount
     tradable: bool = True
+    unreconciled: bool = False
 
 
 class InstrumentsListed(Message):
