@@ -33,6 +33,7 @@ _SUBJECTS = {
     "LEDGER": subjects.LEDGER_ALL,
     "EVALUATIONS": subjects.EVALUATIONS_ALL,
     "NOTIFICATIONS": subjects.NOTIFICATIONS_ALL,
+    "RECONCILIATION": subjects.RECONCILIATION_ALL,
 }
 _SUBJECTS_BY_STRATEGY = {
     "STRATEGIES": subjects.strategies,
@@ -42,6 +43,7 @@ _SUBJECTS_BY_STRATEGY = {
     "ORDERS": lambda strategy_id: f"orders.{strategy_id}.*",
     "TRANSFERS": subjects.transfers,
     "LEDGER": lambda _: subjects.LEDGER_ALL,
+    "RECONCILIATION": lambda _: subjects.RECONCILIATION_ALL,
     "EVALUATIONS": subjects.evaluations,
     "NOTIFICATIONS": subjects.notifications,
 }

@@ -7,6 +7,7 @@ from services.gateway.event_routes import event_routes
 from services.gateway.history_routes import history_routes, notification_routes
 from services.gateway.http_errors import ERRORS, add_error_handlers, token_check
 from services.gateway.lifecycle_routes import lifecycle_routes
+from services.gateway.reconciliation_routes import reconciliation_routes
 from services.gateway.replies import HealthReply
 from services.gateway.strategy_routes import strategy_routes
 from services.gateway.wallet_routes import venue_routes, wallet_routes
@@ -31,6 +32,7 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
         lifecycle_routes(backing),
         notification_routes(backing),
         wallet_routes(backing),
+        reconciliation_routes(backing),
         venue_routes(backing),
         event_routes(backing),
     )

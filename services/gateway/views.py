@@ -10,6 +10,7 @@ from datetime import datetime
 from shared.contracts.books import PositionChanged, WalletChanged
 from shared.contracts.plans import PlanProgressed
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
+from shared.contracts.reconciliation import BooksTotalled
 from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Message, Meta
 from shared.core.strategy import StrategyStatus
@@ -19,6 +20,7 @@ FOLLOWED = {
     "POSITIONS": "positions.*",
     "PLAN_RESULTS": "plan-results.*",
     "WALLETS": "wallets.*",
+    "BOOKS": "books.*",
     "INSTRUMENTS": "instruments.*",
     "PRICE_SNAPSHOTS": "price-snapshots.*",
 }
@@ -40,6 +42,7 @@ class Views:
         self.positions: dict[str, PositionChanged] = {}
         self.progress: dict[str, PlanProgressed] = {}
         self.wallets: dict[str, WalletChanged] = {}
+        self.books: dict[str, BooksTotalled] = {}
         self.instruments: dict[str, InstrumentsListed] = {}
         self.prices: dict[str, PricesSeen] = {}
         self._by_age: list[tuple[datetime, str]] = []
@@ -61,6 +64,10 @@ class Views:
                 known_wallet = self.wallets.get(message.venue)
                 if known_wallet is None or known_wallet.version < message.version:
                     self.wallets[message.venue] = message
+            case BooksTotalled():
+                known_books = self.books.get(message.venue)
+                if known_books is None or known_books.sequence < message.sequence:
+                    self.books[message.venue] = message
             case InstrumentsListed():
                 self.instruments[message.venue] = message
             case PricesSnapshotted():
@@ -99,4 +106,4 @@ class Views:
 
     def venues(self) -> list[str]:
         """Every venue anything is known of."""
-        return sorted({*self.instruments, *self.prices, *self.wallets})
+        return sorted({*self.instruments, *self.prices, *self.wallets, *self.books})

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from sys import intern
@@ -25,7 +25,7 @@ _LEAVING = frozenset({RequestStage.HOLDING, RequestStage.PAYING, RequestStage.FR
 class Emission:
     """The last plan this evaluator published for a strategy, and when by the steady clock; "" for none."""
 
-    plan_id: str = ""
+    message_id: str = ""
     at_ns: int = 0
 
 
@@ -103,7 +103,12 @@ class Portfolio:
         """Take over what the registry says, if it is newer than what is known; whether it was."""
         if self.knows_version(view.version):
             return False
-        self.view, self.confirmations = view, NONE_YET
+        before, self.view = self.view, view
+        if before is not None and (before.status, before.definition) == (view.status, view.definition):
+            # Every step of a peak is a new state: it must not keep a take-profit from being confirmed.
+            self.confirmations = replace(self.confirmations, peak_pct=None, peak_count=0)
+        else:
+            self.confirmations = NONE_YET
         return True
 
     def take_position(self, changed: PositionChanged) -> bool:

@@ -15,7 +15,6 @@ from services.strategy_registry import cycles, notices, requests
 from services.strategy_registry.records import (
     Advance,
     ExitStage,
-    Facts,
     Outgoing,
     Status,
     StrategyRecord,
@@ -36,7 +35,6 @@ from shared.core.rules import ExitAction
 from shared.core.situation import EXIT, INITIAL, Peak
 from shared.core.strategy import TRANSITIONS
 
-_PRICE = "price."
 _SOLD = frozenset({PlanOutcome.COMPLETED, PlanOutcome.NOTHING_TRADABLE})
 
 
@@ -168,14 +166,6 @@ def with_progress(record: StrategyRecord, progress: PlanProgressed) -> StrategyR
     if progress.sealed and facts.sealed_fills is None:
         facts = replace(facts, sealed_fills=progress.fills_total)
     return requests.with_progress(replace(record, facts=facts), progress)
-
-
-def exit_prices(facts: Facts) -> dict[str, Decimal]:
-    """What the end was decided at, by asset: the last exit's prices, else those that take-profit or stop-loss saw."""
-    if facts.exit_prices:
-        return dict(facts.exit_prices)
-    seen = {name.removeprefix(_PRICE): text for name, text in facts.stop_inputs.items() if name.startswith(_PRICE)}
-    return {asset: Decimal(text) for asset, text in seen.items()}
 
 
 def stepped(before: StrategyRecord, changed_by: str, step: Callable[[StrategyRecord], Advance]) -> Advance | None:

@@ -20,7 +20,7 @@ from shared.core.situation import Peak, RequestKind
 from shared.core.strategy import StrategyDefinition, StrategyStatus, parse_strategy
 
 MAX_REQUESTS = 20
-"""How many requests of one strategy may be open."""
+"""How many withdrawals of one strategy may be open, and how many other requests."""
 
 Status = StrategyStatus
 

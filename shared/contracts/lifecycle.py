@@ -87,8 +87,8 @@ class RunAutoInvest(Message):
 
     ``due_at``: the newest scheduled date that has come (for a drawdown: the market time). ``made``: False records that
     the date was missed by more than the grace period. ``left_out``: earlier dates that came meanwhile and are not made
-    up for. ``bid``: of the asset that is put in, when that is not the quote currency. ``inputs``: the figures behind
-    it.
+    up for. ``inputs``: the figures behind it. ``price``: bid of the money's asset in the quote currency at market time:
+    the money counts as put in at this price. None: at the one the registry knows.
     """
 
     TYPE: ClassVar[str] = "trimtab.strategy.run_auto_invest"
@@ -100,8 +100,8 @@ class RunAutoInvest(Message):
     market_time: Timestamp
     made: bool = True
     left_out: tuple[Timestamp, ...] = ()
-    bid: Amount | None = None
     inputs: dict[str, str] = {}
+    price: Amount | None = None
 
 
 class ListVersions(Message):

@@ -9,6 +9,7 @@ from shared.messaging.broker import NatsBroker
 log = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[str | None]]
+Figures = Callable[[], object]
 
 CHECK_TIMEOUT_S = 3.0
 
@@ -19,6 +20,7 @@ class Health:
     def __init__(self, broker: NatsBroker | None = None) -> None:
         self._checks: dict[str, Check] = {}
         self._brokers: list[NatsBroker] = []
+        self._figures: dict[str, Figures] = {}
         if broker is not None:
             self.watch(broker)
 
@@ -27,6 +29,14 @@ class Health:
         if name in self._checks:
             raise ValueError(f"there is a check named {name} already")
         self._checks[name] = check
+
+    def show(self, name: str, read: Figures) -> None:
+        """Add figures, of what JSON knows, to the health page; they decide nothing."""
+        self._figures[name] = read
+
+    def figures(self) -> dict[str, object]:
+        """What is to be shown, read now."""
+        return {name: read() for name, read in self._figures.items()}
 
     def watch(self, broker: NatsBroker) -> None:
         """Include what the broker's own watch finds: server, durable consumers, followers."""

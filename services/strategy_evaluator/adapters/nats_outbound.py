@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from services.strategy_evaluator.asking import Ask, PeakToRecord
-from services.strategy_evaluator.evaluation import PlanToPublish
+from services.strategy_evaluator.outgoing import PlanToPublish
 from shared.contracts import subjects
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.lifecycle import PauseStrategy, RunAutoInvest
@@ -83,8 +83,8 @@ def command_of(ask: Ask) -> Message:
             market_time=decision.market_time,
             made=decision.made,
             left_out=decision.left_out,
-            bid=decision.bid,
             inputs=inputs,
+            price=decision.price,
         )
     if decision.action is ExitAction.PAUSE:
         return PauseStrategy(strategy_id=ask.strategy_id, reason=decision.reason.value, inputs=inputs)
@@ -103,16 +103,12 @@ class Outbound:
         self._plan_expiry, self._clock_ns = plan_expiry, clock_ns
 
     async def publish_plan(self, to_publish: PlanToPublish) -> None:
-        """Store a plan in its stream, once per plan id, kind and request. Raises RetryLater when that is not certain.
-
-        Not by its id alone, because the executor may have dropped another plan of this id, which was not for an exit or
-        for this request.
-        """
+        """Store a plan in its stream, once per message id. Raises RetryLater when that is not certain."""
         message = planned(to_publish, self._plan_expiry)
         await self._publisher.publish(
             subjects.plans(message.strategy_id),
             message,
-            message_id=f"{message.plan_id}.{message.kind}.{message.answers}".rstrip("."),
+            message_id=to_publish.message_id,
             correlation_id=message.plan_id,
         )
 

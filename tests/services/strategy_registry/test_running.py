@@ -257,14 +257,18 @@ def test_drawdown_when_its_money_is_refused_is_told_as_left_out_at_that_time(wor
     assert (state.left_out_at, state.last_made_at, state.settled_until, state.carried) == (at, None, None, Decimal(0))
 
 
-def test_cycle_when_in_a_coin_counts_at_the_price_it_was_decided_at(world: World) -> None:
-    plan = {"amount": "0.01", "asset": "BTC", "drawdown": {"loss": "5", "min_interval": "7d"}}
+def test_cycle_when_its_price_is_told_is_worth_so_whatever_the_market_is_by_now(world: World) -> None:
+    plan = {"amount": "0.01", "asset": "BTC", "schedule": {"every": "1d", "at": "12:00"}}
     strategy_id = running(world, auto_invest=plan)
-    at, bid = MARKET_TIME + timedelta(hours=5), Decimal("43210.5")
-    due = RunAutoInvest(strategy_id=strategy_id, cycle=1, cause=Cause.DRAWDOWN, due_at=at, market_time=at, bid=bid)
-    ask(world, due, f"{strategy_id}.ai.1")
-    fund = world.published(FundStrategy, strategy_id)[-1]
-    assert (fund.asset, fund.value_usdt) == ("BTC", Decimal("432.105"))
+    due = RunAutoInvest(
+        strategy_id=strategy_id,
+        cycle=1,
+        cause=Cause.SCHEDULE,
+        due_at=MARKET_TIME,
+        market_time=MARKET_TIME,
+        price=Decimal("12345.678"),
+    )
+    assert ask(world, due, f"{strategy_id}.ai.1").inputs["worth"] == "123.45678"
 
 
 def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(world: World) -> None:
@@ -297,3 +301,18 @@ def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(w
     assert made is not None
     assert (made.invested, made.carried, made.last_made_at) == (Decimal(100), Decimal(0), due)
     assert run(3, made=False).reason == "cycle_missed"
+
+
+def test_closing_when_its_own_rule_ended_it_is_worth_what_led_to_that(world: World) -> None:
+    strategy_id = running(world)
+    figures = {"profit_pct": "15", "price.BTC": "60000", "weight.BTC": "40"}
+    stop = StopStrategy(strategy_id=strategy_id, reason="take_profit", inputs=figures, action=ExitAction.KEEP)
+    ask(world, stop, f"{strategy_id}.s")
+    say_progressed(world, strategy_id, 4, "sealed", kind="initial", fills=3, sealed=True)
+    until_change(world, strategy_id, "sealed")
+    release = settled(strategy_id, transfer_id(strategy_id, "release", 0), "release")
+    amounts = {"BTC": Decimal("0.02"), "USDT": Decimal(10)}
+    world.publish(subjects.transfers(strategy_id), release.model_copy(update={"amounts": amounts}))
+    closed = until_change(world, strategy_id, "closed")
+    assert (closed.inputs["returned"], closed.inputs["profit"]) == ("1210", "10")
+    assert notifications(world, strategy_id)[-1][1].endswith("profit 10 USDT on 1200 USDT put in.")
