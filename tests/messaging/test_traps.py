@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from faststream.nats import JStream, PullSub
@@ -181,7 +182,7 @@ async def test_publish_when_the_server_freezes_for_seconds_is_retried_and_stored
     await broker.start()
     pid = pid_of(fresh_nats)
     headers = headers_of(deposit(1), meta_of("m1"))
-    os.kill(pid, signal.SIGSTOP)
+    await freeze(pid)
     try:
         publishing = asyncio.create_task(
             publish_stored(broker.jetstream, "trials.a", payload_of(deposit(1)), headers, give_up_after_s=10.0)
@@ -201,12 +202,20 @@ def pid_of(nats) -> int:
     return int(nats._child._process.pid)
 
 
+async def freeze(pid: int) -> None:
+    """Stop a process; the signal is sent at once, but may take its time to arrive."""
+    os.kill(pid, signal.SIGSTOP)
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        await until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", what="the process stands still")
+
+
 async def test_broker_when_the_server_freezes_notices_although_it_looks_connected_and_recovers(fresh_nats):
     await declare(fresh_nats.url, [TRIALS], [])
     broker, _ = recording_broker(fresh_nats.url)
     await broker.start()
     pid = pid_of(fresh_nats)
-    os.kill(pid, signal.SIGSTOP)
+    await freeze(pid)
     try:
         noticed = await until(lambda: bool(broker.troubles()), within_s=15)
         assert broker.client.is_connected, "the trap: a frozen server still looks connected"
