@@ -1,5 +1,7 @@
 """`trimtab`: the program. Each group of commands is a module of its own."""
 
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -34,8 +36,16 @@ def program() -> "typer.Typer":
 
 def main() -> None:
     """The entry point of the command `trimtab`."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored:
+        # While modules are loaded nothing has begun that would have to be undone, and Python drops an interrupt that
+        # comes inside one of its own callbacks.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     try:
-        program()()
+        commands = program()
+        if not ignored:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        commands()
     except KeyboardInterrupt:  # while it was still loading, or already ending
         sys.exit(_INTERRUPTED)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
+from services.price_feed.cancellation import end_if_cancelled
 from services.price_feed.price_book import PriceBook
 from services.price_feed.venue_events import FromVenue, PulseReceived
 from shared.contracts.frames import PriceFrame, encode_frame
@@ -93,7 +94,7 @@ class Feed:
                 async with asyncio.timeout(self._times.heartbeat_s):
                     await self._changed.wait()
             await self._flush()
-            _end_if_cancelled()
+            end_if_cancelled()
             await asyncio.sleep(self._times.flush_interval_s)
 
     async def publish_snapshots(self) -> None:
@@ -108,7 +109,7 @@ class Feed:
                 continue
             self._first_quote.clear()
             await self._snapshot()
-            _end_if_cancelled()
+            end_if_cancelled()
 
     async def _flush(self) -> None:
         async with self._sending:
@@ -136,10 +137,3 @@ class Feed:
         except RetryLater as later:
             # A newer one follows within a second: this one is not worth repeating.
             _log.warning("snapshot %d was not published: %s", snapshot.sequence, later)
-
-
-def _end_if_cancelled() -> None:
-    """Python 3.11's ``asyncio.wait_for`` (the NATS client uses it) loses a cancellation that comes with its result."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

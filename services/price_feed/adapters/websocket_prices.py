@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from services.price_feed.adapters.port import ConnectionTimes, Listener
 from services.price_feed.adapters.websocket_session import Dialect, WebsocketSession
+from services.price_feed.cancellation import end_if_cancelled
 
 _log = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -116,6 +117,7 @@ class WebsocketLink:
         failures = 0
         try:
             while True:
+                end_if_cancelled()
                 await self._wanted.wait()
                 began = time.monotonic()
                 reason, at_least_s = await self._live()
@@ -138,6 +140,7 @@ class WebsocketLink:
         self._listener.connected()
         _log.info("connected to %s for %d symbols", session.host, len(self.symbols))
         while True:
+            end_if_cancelled()
             if await self._until_due(session):
                 session = await self._roll(session)
                 continue

@@ -125,6 +125,7 @@ def test_stop_when_money_is_on_its_way_releases_only_after_it_has_settled(world:
     assert not world.published(ReleaseStrategy, strategy_id)
     world.publish(subjects.transfers(strategy_id), settled(strategy_id, fund.transfer_id, "fund"))
     world.until(lambda: world.published(ReleaseStrategy, strategy_id), "ReleaseStrategy")
+    until_change(world, strategy_id, "sealed")
     changes = [one.change for one in world.published(StrategyChanged, strategy_id)]
     assert changes[-2:] == ["money_arrived", "sealed"]
     say_settled(world, strategy_id, "release", reason="the books do not allow it")
