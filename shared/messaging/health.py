@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from shared.messaging.broker import NatsBroker
 
 log = logging.getLogger(__name__)
 
+Facts = Callable[[], Mapping[str, object]]
 Check = Callable[[], Awaitable[str | None]]
 
 CHECK_TIMEOUT_S = 3.0
@@ -18,6 +19,7 @@ class Health:
 
     def __init__(self, broker: NatsBroker | None = None) -> None:
         self._checks: dict[str, Check] = {}
+        self._facts: dict[str, Facts] = {}
         self._brokers: list[NatsBroker] = []
         if broker is not None:
             self.watch(broker)
@@ -27,6 +29,14 @@ class Health:
         if name in self._checks:
             raise ValueError(f"there is a check named {name} already")
         self._checks[name] = check
+
+    def tell(self, name: str, facts: Facts) -> None:
+        """Show figures beside the checks; they make nothing healthy or unhealthy."""
+        self._facts[name] = facts
+
+    def facts(self) -> dict[str, Mapping[str, object]]:
+        """The figures now, by name; JSON."""
+        return {name: facts() for name, facts in self._facts.items()}
 
     def watch(self, broker: NatsBroker) -> None:
         """Include what the broker's own watch finds: server, durable consumers, followers."""

@@ -48,8 +48,8 @@ class HealthServer:
             return "404 Not Found", {"error": "only GET /healthz"}
         reasons = await self._health.reasons() if self.started else ["starting or stopping"]
         if reasons:
-            return "503 Service Unavailable", {"healthy": False, "reasons": reasons}
-        return "200 OK", {"healthy": True}
+            return "503 Service Unavailable", {"healthy": False, "reasons": reasons, **self._health.facts()}
+        return "200 OK", {"healthy": True, **self._health.facts()}
 
 
 def _response(status: str, body: dict[str, object]) -> bytes:

@@ -118,7 +118,14 @@ class OutcomeUnknown(TrimtabError):  # noqa: N818 - says what happened
 
 
 class NotSent(TrimtabError):  # noqa: N818 - says what happened
-    """The guard refused right before the socket write: nothing has left this process."""
+    """Nothing has left this process: the guard refused right before the socket write, or the venue must be left alone.
+
+    ``retry_after_s``: when another order may be sent.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Venue(Protocol):

@@ -27,9 +27,11 @@ from services.order_executor.app import Executor, build_app
 from services.order_executor.settings import Settings
 from shared.contracts import subjects
 from shared.contracts.frames import FrameQuote, PriceFrame, encode_frame
+from shared.contracts.halts import HaltChanged, HaltVenue, ResumeVenue
 from shared.contracts.plans import PlanLine, RebalancePlanned
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
 from shared.core.identity import plan_id
+from shared.messaging.decoding import decode
 from shared.venues.dialects import BINANCE
 from tests.services.order_executor.faulty_way import FaultyWay
 
@@ -267,6 +269,7 @@ class Stack:
         self._processes: list[Process] = []
         self._apps: list[tuple[Executor, asyncio.Task[None]]] = []
         self._pool: Any = None
+        self.further: dict[str, str] = {}
 
     def environment(self, instance: str) -> dict[str, str]:
         return {
@@ -279,6 +282,7 @@ class Stack:
             "TRIMTAB_VENUE_API_SECRET": self.exchange.secret,
             "TRIMTAB_REQUEST_TIMEOUT_MS": "400",
             "TRIMTAB_VENUE_DEPOSITS_POLL_S": "0.5",
+            **self.further,
         }
 
     async def open(self) -> None:
@@ -329,6 +333,20 @@ class Stack:
             await client.jetstream().publish(subject, payload_of(message), headers=headers_of(message, meta))
         finally:
             await client.close()
+
+    async def ask(self, command: HaltVenue | ResumeVenue, name: str) -> HaltChanged:
+        """The answer to a command to the executor's switch."""
+        client = await nats.connect(self.nats_url)
+        meta = Meta(name, "test", datetime.now(UTC), name, "")
+        try:
+            reply = await client.request(
+                subjects.halt_commands("paper"), payload_of(command), timeout=2, headers=headers_of(command, meta)
+            )
+        finally:
+            await client.close()
+        answer, _ = decode(reply.headers, reply.data)
+        assert isinstance(answer, HaltChanged), answer
+        return answer
 
     async def send_plan(self, plan: RebalancePlanned, again: str = "") -> None:
         await self.publish(subjects.plans(plan.strategy_id), plan, plan.plan_id + again)
