@@ -13,7 +13,7 @@ def program() -> "typer.Typer":
     """The commands."""
     import typer
 
-    from deploy.command_line import demo, events, notifications, stack, strategy, wallet
+    from deploy.command_line import demo, events, halts, notifications, stack, strategy, wallet
 
     app = typer.Typer(
         name="trimtab",
@@ -28,6 +28,8 @@ def program() -> "typer.Typer":
     app.add_typer(wallet.app, name="wallet")
     app.add_typer(events.app, name="events")
     app.command()(notifications.notifications)
+    app.command()(halts.halt)
+    app.command()(halts.resume)
     return app
 
 

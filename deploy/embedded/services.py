@@ -28,7 +28,7 @@ EXCHANGE_PORT = 8090
 VENUE = "paper"
 # A paper market may pass months in a minute, and lists a coin at its first price: look often what there is.
 INSTRUMENTS_REFRESH_S = 1.0
-# For the same reason, guards that count by the wall clock are wide here: an ordinary month of orders takes a minute, and
+# For the same reason guards that count by the wall clock are wide here: a month of orders takes a minute, and
 # prices move by days between a look at them and the order. A real venue keeps the defaults.
 PAPER_GUARDS = {"TRIMTAB_GUARD_ORDERS_PER_MINUTE": "1000000", "TRIMTAB_GUARD_TRIPS_TO_HALT": "100"}
 

@@ -13,6 +13,7 @@ from services.gateway.adapters.event_streams import EventStreams
 from services.gateway.adapters.faucet import Faucets
 from services.gateway.adapters.notifications import Notifications
 from services.gateway.adapters.registry import RegistryCommands
+from services.gateway.adapters.switches import Switches
 from services.gateway.backing import Backing
 from services.gateway.handlers import build_http
 from services.gateway.settings import Settings
@@ -56,6 +57,7 @@ class GatewayApp:
             views=self._views,
             followers=self._followers,
             registry=RegistryCommands(self._broker),
+            switches=Switches(self._broker),
             decisions=Decisions(self._broker),
             notifications=Notifications(self._broker),
             events=EventStreams(self._broker),

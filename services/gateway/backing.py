@@ -8,6 +8,7 @@ from services.gateway.adapters.event_streams import EventStreams
 from services.gateway.adapters.faucet import Faucets
 from services.gateway.adapters.notifications import Notifications
 from services.gateway.adapters.registry import RegistryCommands
+from services.gateway.adapters.switches import Switches
 from services.gateway.http_errors import NotFoundError
 from services.gateway.views import Views
 from shared.contracts.strategies import StrategyChanged
@@ -23,6 +24,7 @@ class Backing:
     views: Views
     followers: Sequence[Follower]
     registry: RegistryCommands
+    switches: Switches
     decisions: Decisions
     notifications: Notifications
     events: EventStreams

@@ -33,6 +33,7 @@ _SUBJECTS = {
     "LEDGER": subjects.LEDGER_ALL,
     "EVALUATIONS": subjects.EVALUATIONS_ALL,
     "NOTIFICATIONS": subjects.NOTIFICATIONS_ALL,
+    "HALTS": subjects.HALTS_ALL,
 }
 _SUBJECTS_BY_STRATEGY = {
     "STRATEGIES": subjects.strategies,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.contracts.books import PositionChanged, WalletChanged
+from shared.contracts.halts import HaltChanged
 from shared.contracts.plans import PlanProgressed
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.strategies import StrategyChanged
@@ -21,6 +22,7 @@ FOLLOWED = {
     "WALLETS": "wallets.*",
     "INSTRUMENTS": "instruments.*",
     "PRICE_SNAPSHOTS": "price-snapshots.*",
+    "HALTS": "halts.*",
 }
 
 
@@ -42,6 +44,7 @@ class Views:
         self.wallets: dict[str, WalletChanged] = {}
         self.instruments: dict[str, InstrumentsListed] = {}
         self.prices: dict[str, PricesSeen] = {}
+        self.halts: dict[str, HaltChanged] = {}
         self._by_age: list[tuple[datetime, str]] = []
 
     def take(self, message: Message, meta: Meta) -> None:
@@ -65,8 +68,16 @@ class Views:
                 self.instruments[message.venue] = message
             case PricesSnapshotted():
                 self.prices[message.venue] = PricesSeen(message, meta.occurred_at)
+            case HaltChanged():
+                self.take_halt(message)
             case _:
                 return
+
+    def take_halt(self, message: HaltChanged) -> None:
+        """Let a venue's switch change the view, unless a newer change is known."""
+        known = self.halts.get(message.venue)
+        if known is None or known.sequence < message.sequence:
+            self.halts[message.venue] = message
 
     def take_strategy(self, message: StrategyChanged) -> None:
         """Let a strategy's state change the view, unless a newer version is known."""
@@ -99,4 +110,4 @@ class Views:
 
     def venues(self) -> list[str]:
         """Every venue anything is known of."""
-        return sorted({*self.instruments, *self.prices, *self.wallets})
+        return sorted({*self.instruments, *self.prices, *self.wallets, *self.halts})

@@ -72,6 +72,7 @@ class StrategyEvaluatorApp:
         self._followers = (
             Follower(self._broker, "INSTRUMENTS", [subjects.INSTRUMENTS_ALL], handlers.instruments),
             Follower(self._broker, "PRICE_SNAPSHOTS", [subjects.PRICE_SNAPSHOTS_ALL], handlers.snapshot),
+            Follower(self._broker, "HALTS", [subjects.HALTS_ALL], handlers.halt),
             Follower(self._broker, "STRATEGIES", [subjects.STRATEGIES_ALL], handlers.strategy),
             Follower(self._broker, "POSITIONS", [subjects.POSITIONS_ALL], handlers.position),
             Follower(self._broker, "PLAN_RESULTS", [subjects.PLAN_RESULTS_ALL], handlers.plan_result),

@@ -16,6 +16,7 @@ from services.strategy_evaluator.prices import News, Patience, VenuePrices
 from services.strategy_evaluator.unfinished import Unfinished
 from services.strategy_evaluator.watch import ANY_PRICE, Watch
 from shared.contracts.frames import decode_frame
+from shared.contracts.halts import HaltChanged
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.progress import EvaluatorProgress, VenueSeen
 from shared.core.certificates import Certificate, certificate_after
@@ -90,6 +91,7 @@ class Evaluation:
         self._patience, self._pace = patience, pace
         self._wall_ns, self._steady_ns = clocks.wall_ns, clocks.steady_ns
         self._venues: dict[str, VenuePrices] = {}
+        self._halts: dict[str, HaltChanged] = {}
         self._watch = Watch()
         self._pending: dict[int, _Cause] = {}
         self._has_pending = asyncio.Event()
@@ -116,6 +118,12 @@ class Evaluation:
             if first:
                 slots += self._watch.waiting_for_any_price(listed.venue)
             self._enqueue(slots)
+
+    def take_halt(self, changed: HaltChanged) -> None:
+        """A venue was halted or resumed: no plan is made while it is halted; strategies look again by themselves."""
+        known = self._halts.get(changed.venue)
+        if known is None or known.sequence < changed.sequence:
+            self._halts[changed.venue] = changed
 
     def _on_news(self, prices: VenuePrices, take: Callable[[VenuePrices, int], News]) -> None:
         now_ns = self._wall_ns()
@@ -332,6 +340,12 @@ class Evaluation:
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
         now_ns, emission = self._steady_ns(), portfolio.emission
+        halt = self._halts.get(situation.strategy.definition.venue)
+        if halt is not None and halt.halted:
+            figures = replace(noted.figures, further={**noted.figures.further, "because": halt.reason})
+            self._journal.held(replace(noted, code=Reason.HALTED.value, figures=figures))
+            self._recheck(portfolio, now_ns + int(self._pace.spacing_s * _NS))
+            return
         wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.plan_id)
         if now_ns < wait_until_ns:
             self._recheck(portfolio, wait_until_ns)

@@ -124,7 +124,8 @@ amounts = st.decimals("0.0001", "100000", places=4)
 def test_whatever_is_asked_what_passes_stays_inside_every_limit(
     asked: list[tuple[Side, Decimal, Decimal, int]],
 ) -> None:
-    tally, by_day, traded = Tally(), {}, Decimal(0)
+    by_day: dict[date, Decimal] = {}
+    tally, traded = Tally(), Decimal(0)
     for side, quantity, price, day in asked:
         on = DAY + timedelta(days=day)
         order = replace(ORDER, side=side, quantity=quantity, limit_price=price, market_day=on, traded_before=traded)

@@ -140,7 +140,7 @@ async def test_halt_when_the_active_executor_hangs_is_taken_by_the_one_standing_
 
     async def heard() -> bool:
         assert app.switch is not None
-        return (app.switch.reason is not None) == row["halted"]
+        return bool((app.switch.reason is not None) == row["halted"])
 
     began = time.monotonic()
     await eventually(heard)

@@ -46,6 +46,7 @@ class World:
             "trimtab.position.changed": self.handlers.position,
             "trimtab.plan.progressed": self.handlers.plan_result,
             "trimtab.instruments.listed": self.handlers.instruments,
+            "trimtab.halt.changed": self.handlers.halt,
             "trimtab.prices.snapshotted": self.handlers.snapshot,
         }
         for message in messages:
