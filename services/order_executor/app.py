@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.order_executor import lease as leases
-from services.order_executor.account_watch import DepositWatch, UserStreamWatch, open_account
+from services.order_executor.account_watch import DepositWatch, SilenceKeeper, UserStreamWatch, open_account
 from services.order_executor.adapters.ccxt_venue import CcxtVenue, VenueAccess
 from services.order_executor.adapters.postgres_account import AccountStore
 from services.order_executor.adapters.postgres_guards import read_tally
@@ -57,7 +57,6 @@ def ccxt_venue(settings: Settings) -> Venue:
         api_key=settings.venue_api_key.get_secret_value(),
         api_secret=settings.venue_api_secret.get_secret_value(),
         timeout_ms=settings.request_timeout_ms,
-        rate_limit=settings.venue_rate_limit,
     )
     return CcxtVenue(access, capabilities_of(settings.venue_dialect))
 
@@ -96,6 +95,9 @@ class Executor:
         self.health.add("lease", lease.trouble)
         keeping = asyncio.create_task(leases.keep(accounts, lease), name="lease")
         self._ending.append(lambda: _cancelled(keeping))
+        silence = SilenceKeeper(self._venue, accounts)
+        await silence.load()
+        self._ending.append(silence.start())
         await self._until_answered(keeping, self._listing.read)
         await self._until_answered(keeping, lambda: open_account(self._venue, accounts, lease))
 

@@ -23,7 +23,6 @@ class Settings(ServiceSettings):
     venue_ws_api_url: str = Field(default="", description="URL of the websocket API; empty: the dialect's live venue.")
     venue_api_key: SecretStr = Field(default=SecretStr(""), description="API key: trading only, never withdrawals.")
     venue_api_secret: SecretStr = Field(default=SecretStr(""), description="Its secret.")
-    venue_rate_limit: bool = Field(default=False, description="Space requests as ccxt does; off for a loopback venue.")
     venue_instruments_refresh_s: float = Field(
         default=60.0, gt=0, le=86_400, description="Seconds between reads of the venue's instruments."
     )

@@ -151,6 +151,12 @@ class Venue(Protocol):
     async def fetch_deposits(self) -> tuple[VenueDeposit, ...]:
         """Credited deposits, as far back as the venue tells, oldest first."""
 
+    async def silenced(self) -> datetime:
+        """Wait until the venue wants to be left alone (too many requests, a ban); until when (wall clock)."""
+
+    def stay_silent(self, until: datetime) -> None:
+        """Ask nothing before that: a silence from before this process started."""
+
     def news(self) -> AsyncIterator[UserNews]:
         """The user stream, once: raises RetryLater when the connection ends; what it missed is never replayed."""
 

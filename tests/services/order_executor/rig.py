@@ -125,9 +125,7 @@ class Exchange:
 
     def venue(self, url: str = "", timeout_ms: int = 2_000) -> CcxtVenue:
         """The adapter for this account, over another way when ``url`` is given."""
-        access = VenueAccess(
-            "paper", "USDT", url or self.url, self.ws_api_url, self.key, self.secret, timeout_ms, rate_limit=False
-        )
+        access = VenueAccess("paper", "USDT", url or self.url, self.ws_api_url, self.key, self.secret, timeout_ms)
         return CcxtVenue(access, BINANCE)
 
     def deposit_id(self, name: str) -> str:
