@@ -181,22 +181,22 @@ class CcxtVenue:
     def __init__(self, access: VenueAccess, capabilities: VenueCapabilities) -> None:
         self.capabilities = capabilities
         self._access = access
-        self._rates = VenueRates(capabilities.rates)
-        self._exchange = _exchange(access, self._rates)
+        self.rates = VenueRates(capabilities.rates)
+        self._exchange = _exchange(access, self.rates)
         self._skewed = False
 
     async def silenced(self) -> datetime:
         """See the port."""
-        return await self._rates.silences.get()
+        return await self.rates.silences.get()
 
     def stay_silent(self, until: datetime) -> None:
         """See the port."""
-        self._rates.budget.stay_silent(int(until.timestamp() * 1000))
+        self.rates.budget.stay_silent(int(until.timestamp() * 1000))
 
     async def place_order(self, request: OrderRequest, guard: Callable[[], str | None]) -> VenueOrder:
         """POST /api/v3/order once; see the port."""
         await self._before_call()
-        if wait_s := self._rates.wait_s(_PLACE):
+        if wait_s := self.rates.wait_s(_PLACE):
             raise NotSent(f"nothing may be asked for {wait_s:.1f} s more", retry_after_s=wait_s)
         signed = self._exchange.sign("order", ["private"], "POST", self._order_parameters(request))
         # After signing, so that nothing but the write follows: a request delayed even later, by a frozen process or a
@@ -371,7 +371,7 @@ class CcxtVenue:
         """The user stream over the websocket API."""
         access = self._access
         try:
-            self._rates.take(_SUBSCRIBE)
+            self.rates.take(_SUBSCRIBE)
         except _Waits as waits:
             raise RetryLater(str(waits), after_s=waits.wait_s) from waits
         return UserStream(access.ws_api_url, access.api_key, access.api_secret).news(self._exchange.nonce)

@@ -25,6 +25,7 @@ from deploy.embedded.child import ChildOptions, child_argv
 from services.order_executor.adapters.ccxt_venue import CcxtVenue, VenueAccess
 from services.order_executor.app import Executor, build_app
 from services.order_executor.settings import Settings
+from services.simulated_exchange.binance.rate_gate import RateRules
 from shared.contracts import subjects
 from shared.contracts.frames import FrameQuote, PriceFrame, encode_frame
 from shared.contracts.halts import HaltChanged, HaltVenue, ResumeVenue
@@ -126,7 +127,9 @@ class Exchange:
     def venue(self, url: str = "", timeout_ms: int = 2_000) -> CcxtVenue:
         """The adapter for this account, over another way when ``url`` is given."""
         access = VenueAccess("paper", "USDT", url or self.url, self.ws_api_url, self.key, self.secret, timeout_ms)
-        return CcxtVenue(access, BINANCE)
+        venue = CcxtVenue(access, BINANCE)
+        venue.rates.budget.learn(RateRules().listed())  # an executor reads them first of all
+        return venue
 
     def deposit_id(self, name: str) -> str:
         return f"{self.key}.{name}"
