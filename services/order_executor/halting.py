@@ -115,6 +115,9 @@ class HaltSwitch:
                 await self.load()
             except UNAVAILABLE as error:
                 log.warning("the switch of %s cannot be read now: %r", self._venue, error)
+            except Exception:
+                # Whatever it was: a halt that is in force here and not recorded yet must not end with this task.
+                log.exception("the switch of %s cannot be read now", self._venue)
             try:
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._hurry.wait()
