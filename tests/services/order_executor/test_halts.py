@@ -120,7 +120,9 @@ async def test_halt_when_everything_restarts_is_still_in_force(stack: Stack) -> 
     again.end()
 
 
-async def test_halt_when_the_active_executor_hangs_is_taken_by_the_one_standing_by(stack: Stack) -> None:
+async def test_switch_when_an_executor_standing_by_changes_it_is_known_to_the_active_one_within_a_second(
+    stack: Stack,
+) -> None:
     await ready(stack)
     stack.process("standby")
     sequence = 0
