@@ -28,10 +28,10 @@ status *ARGS:
 down *ARGS:
     uv run trimtab down {{ ARGS }}
 
-[doc('Run the tests, on real NATS and Postgres servers; ARGS go to pytest')]
+[doc('Run the tests, on real NATS and Postgres servers, a file at a time on each core; ARGS go to pytest')]
 [group('quality')]
 test *ARGS:
-    uv run pytest {{ ARGS }}
+    uv run pytest -n auto --maxprocesses 4 --dist loadfile {{ ARGS }}
 
 [doc('Run every strategy file of the tests twice over a price file, in lockstep: the reports must be equal')]
 [group('quality')]
@@ -46,6 +46,11 @@ check:
     uv run mypy
     uv run lint-imports
     uv run pytest -q tests/repository
+
+[doc('Compare the drift index with brute force over 100 million strategy-ticks of every rule (minutes)')]
+[group('quality')]
+check-index *ARGS:
+    uv run python -m tests.core.index_soak {{ ARGS }}
 
 [doc('Bring the sources into their format')]
 [group('quality')]

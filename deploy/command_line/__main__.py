@@ -13,7 +13,7 @@ def program() -> "typer.Typer":
     """The commands."""
     import typer
 
-    from deploy.command_line import demo, events, halts, notifications, stack, strategy, wallet
+    from deploy.command_line import demo, events, halts, notifications, reconcile, stack, strategy, wallet
 
     app = typer.Typer(
         name="trimtab",
@@ -26,6 +26,7 @@ def program() -> "typer.Typer":
     stack.register(app)
     app.add_typer(strategy.app, name="strategy")
     app.add_typer(wallet.app, name="wallet")
+    app.add_typer(reconcile.app, name="reconcile")
     app.add_typer(events.app, name="events")
     app.command()(notifications.notifications)
     app.command()(halts.halt)

@@ -26,6 +26,8 @@ from shared.core.errors import Refused
 
 AssetOption = Annotated[str, typer.Option(metavar="ASSET", help="As in BTC; the funding asset when not given.")]
 
+_BY_ITS_RULE = "when its rule says so (--no-rebalance)"
+
 
 def edit(
     strategy_id: IdArgument,
@@ -172,5 +174,9 @@ def _print_changes(strategy: dict[str, Any], changes: dict[str, Any], *, rebalan
         table.add_row(safe(one.field), "(none)" if one.before is None else safe(one.before), then)
     console.print(table)
     if "targets" in changes:
-        when = "at once" if rebalance else "when its rule says so (--no-rebalance)"
-        console.print(f"it is traded towards the new targets {when}")
+        now = "once it is resumed" if strategy["status"] == "paused" else "at once"
+        console.print(f"it is traded towards the new targets {now if rebalance else _BY_ITS_RULE}")
+        progress, plan = strategy["auto_invest"], strategy["document"].get("auto_invest")
+        runs = plan is not None and progress is not None and progress["status"] == "running"
+        if runs and "auto_invest" not in changes and plan.get("composition_change", "stop") == "stop":
+            console.print("Auto-Invest stops with it (auto_invest.composition_change=continue lets it go on)")

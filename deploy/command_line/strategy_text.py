@@ -12,6 +12,8 @@ STATUS_STYLES: Mapping[str, str] = {"paused": "yellow", "failed": "red", "refuse
 WIDE = 110
 """Columns from which on a table may have more of them."""
 
+_TOLD_OF_STATUS = frozenset({"paused", "failed", "funding_refused"})
+"""Changes whose reason is that of the status; of another it is about something else, as an Auto-Invest that stopped."""
 ENDED = frozenset({"closed", "refused"})
 
 
@@ -42,7 +44,8 @@ def print_strategy(one: Mapping[str, Any], console: Console) -> None:
     """One strategy in full."""
     document, status = one["document"], one["status"]
     console.print(f"[bold]{safe(one['name'])}[/bold] {one['id']}")
-    because = (one["exit_reason"] or one["reason"]).replace("_", " ").removeprefix("paused ")
+    why = one["exit_reason"] or (one["reason"] if one["change"] in _TOLD_OF_STATUS else "")
+    because = why.replace("_", " ").removeprefix("paused ")
     style = STATUS_STYLES.get(status, "none")
     told = [f"[{style}]{status}[/{style}]{f' ({safe(because)})' if because else ''} at {one['venue']}"]
     told += ["its coins are kept as they are"] if one["exit_action"] == "keep" else []

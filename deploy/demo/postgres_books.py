@@ -27,7 +27,9 @@ WHERE t.sequence IS NULL OR f.trade_id IS NULL
 
 @dataclass(frozen=True, slots=True)
 class BooksFound:
-    """The result of a check. ``differences`` is empty when the books are right and equal the venue's account."""
+    """The result of a check. ``differences`` is empty when the books are right and equal the venue's account, with
+    nothing in suspense.
+    """
 
     transactions: int
     postings: int
@@ -45,6 +47,8 @@ async def check_run(dsn: str, venue: str, at_venue: Mapping[str, Decimal]) -> Bo
     finally:
         await connection.close()
     off = venue_differences(books.held.get(venue, {}), venue, at_venue)
+    unexplained = books.totals.get("suspense", {})
+    off += [f"{asset}: {plain(amount)} in suspense" for asset, amount in unexplained.items() if amount]
     return BooksFound(books.transactions, books.postings, not faults, not off, (*faults, *off))
 
 

@@ -10,6 +10,8 @@ from shared.core.strategy import StrategyDefinition, parse_strategy
 
 VENUE = "paper"
 QUOTE = "USDT"
+CYCLES = 26
+"""How many cycles of Auto-Invest the wallet has money for."""
 BIGONE_EXAMPLE = ("ONE", "BTC", "ETH")
 """BigONE's own example of its AI Rebalance: 1,200 USDT at 40 % ONE, 30 % BTC, 30 % ETH."""
 
@@ -50,11 +52,20 @@ def example_documents(assets: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def deposits_for(candidates: Sequence[Candidate]) -> dict[str, Decimal]:
-    """Paper money to deposit by asset: what the strategies ask for, and a tenth more to stay in the wallet."""
+    """Paper money to deposit by asset: what the strategies ask for, and a tenth more to stay in the wallet.
+
+    For Auto-Invest that is ``CYCLES`` cycles: in a longer run it also shows what it does without money.
+    """
     needed: dict[str, Decimal] = {}
+
+    def add(asset: str, amount: Decimal) -> None:
+        needed[asset] = needed.get(asset, Decimal(0)) + amount
+
     for one in candidates:
-        asset = one.definition.funding_asset
-        needed[asset] = needed.get(asset, Decimal(0)) + one.definition.amount
+        add(one.definition.funding_asset, one.definition.amount)
+        plan = one.definition.auto_invest
+        if plan is not None:
+            add(plan.asset, plan.amount * CYCLES)
     return {asset: amount + amount / 10 for asset, amount in needed.items()}
 
 

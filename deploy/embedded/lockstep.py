@@ -11,13 +11,16 @@ LOCKSTEP_SETTINGS: Mapping[str, Mapping[str, str]] = {
         # A frame is a row: nobody decides on half of one.
         "TRIMTAB_PRICES_WHOLE_MOMENTS": "true",
         # An asset that is not quoted for a thousand rows was silent for seconds or for minutes: both must be the same.
-        "TRIMTAB_PRICES_STALE_AFTER_S": "31536000",
+        "TRIMTAB_PRICES_STALE_AFTER_S": "3153600000",
         # How often a row is repeated, which confirms a jump, is a matter of time: recorded prices are believed at once.
         "TRIMTAB_PRICES_JUMP_FACTOR": "1e12",
     },
     "services.strategy_evaluator": {
         "TRIMTAB_DECISIONS_ALL": "true",
         "TRIMTAB_PLAN_EXPIRY_S": "600",
+        # A row that comes late was not missed: the market has waited. Held for stale, its quotes would confirm nothing.
+        "TRIMTAB_PRICES_LAG_S": "600",
+        "TRIMTAB_PRICES_SILENCE_S": "600",
     },
     "services.order_executor": {
         # Newly listed pairs are waited for: look often.

@@ -11,6 +11,7 @@ import uvicorn
 from services.gateway.adapters.decisions import Decisions
 from services.gateway.adapters.event_streams import EventStreams
 from services.gateway.adapters.faucet import Faucets
+from services.gateway.adapters.ledger import LedgerCommands
 from services.gateway.adapters.notifications import Notifications
 from services.gateway.adapters.registry import RegistryCommands
 from services.gateway.adapters.switches import Switches
@@ -62,6 +63,7 @@ class GatewayApp:
             notifications=Notifications(self._broker),
             events=EventStreams(self._broker),
             faucets=self._faucets,
+            ledger=LedgerCommands(self._broker),
             max_assets=settings.max_assets,
         )
         self._server: _Server | None = None
@@ -94,6 +96,7 @@ class GatewayApp:
         """Let go of NATS; the HTTP server has ended with the background tasks."""
         await self._backing.decisions.close()
         await self._backing.notifications.close()
+        await self._backing.ledger.close()
         await self._faucets.close()
         await self._broker.stop()
 

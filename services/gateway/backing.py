@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services.gateway.adapters.decisions import Decisions
 from services.gateway.adapters.event_streams import EventStreams
 from services.gateway.adapters.faucet import Faucets
+from services.gateway.adapters.ledger import LedgerCommands
 from services.gateway.adapters.notifications import Notifications
 from services.gateway.adapters.registry import RegistryCommands
 from services.gateway.adapters.switches import Switches
@@ -29,6 +30,7 @@ class Backing:
     notifications: Notifications
     events: EventStreams
     faucets: Faucets
+    ledger: LedgerCommands
     max_assets: int = MAX_ASSETS
 
     def refuse_until_caught_up(self) -> None:

@@ -34,6 +34,7 @@ _SUBJECTS = {
     "EVALUATIONS": subjects.EVALUATIONS_ALL,
     "NOTIFICATIONS": subjects.NOTIFICATIONS_ALL,
     "HALTS": subjects.HALTS_ALL,
+    "RECONCILIATION": subjects.RECONCILIATION_ALL,
 }
 _SUBJECTS_BY_STRATEGY = {
     "STRATEGIES": subjects.strategies,
@@ -43,6 +44,7 @@ _SUBJECTS_BY_STRATEGY = {
     "ORDERS": lambda strategy_id: f"orders.{strategy_id}.*",
     "TRANSFERS": subjects.transfers,
     "LEDGER": lambda _: subjects.LEDGER_ALL,
+    "RECONCILIATION": lambda _: subjects.RECONCILIATION_ALL,
     "EVALUATIONS": subjects.evaluations,
     "NOTIFICATIONS": subjects.notifications,
 }

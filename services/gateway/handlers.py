@@ -8,6 +8,7 @@ from services.gateway.halt_routes import halt_routes
 from services.gateway.history_routes import history_routes, notification_routes
 from services.gateway.http_errors import ERRORS, add_error_handlers, token_check
 from services.gateway.lifecycle_routes import lifecycle_routes
+from services.gateway.reconciliation_routes import reconciliation_routes
 from services.gateway.replies import HealthReply
 from services.gateway.strategy_routes import strategy_routes
 from services.gateway.wallet_routes import venue_routes, wallet_routes
@@ -32,6 +33,7 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
         lifecycle_routes(backing),
         notification_routes(backing),
         wallet_routes(backing),
+        reconciliation_routes(backing),
         venue_routes(backing),
         halt_routes(backing),
         event_routes(backing),

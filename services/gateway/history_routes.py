@@ -28,11 +28,12 @@ from shared.contracts.wire import Meta
 from shared.core.auto_invest import AutoInvest, AutoInvestStatus
 from shared.core.auto_invest_documents import parse_auto_invest
 from shared.core.errors import Refused
-from shared.core.strategy import strategy_document
+from shared.core.strategy import StrategyStatus, strategy_document
 
 MAX_NOTIFICATIONS = 500
 MAX_VERSIONS = 200
 
+_ENDED = frozenset({StrategyStatus.EXITING, StrategyStatus.CLOSED, StrategyStatus.REFUSED, StrategyStatus.FAILED})
 _FILE_RESPONSES: dict[int | str, dict[str, object]] = {
     200: {
         "description": "The strategy file: `trimtab strategy import` and POST /strategies/preview take it back.",
@@ -126,13 +127,17 @@ def _calendar_of(strategy: StrategyChanged, backing: Backing, count: int) -> Cal
     since = progress.since if progress is not None else now
     if definition.auto_invest is None:
         return CalendarReply(since=since, dates=[], remarks=["It has no Auto-Invest."])
+    if strategy.status in _ENDED:
+        return CalendarReply(since=since, dates=[], remarks=[f"It is {strategy.status.value}: no cycle will come."])
     after = max(filter(None, (now, progress.settled_until if progress is not None else None)))
     found = _calendar(definition.auto_invest, since, after, count)
     remarks = list(found.remarks)
     if progress is None:
         remarks.append("It has not begun: dates are as if the strategy became active now.")
     elif progress.status is not AutoInvestStatus.RUNNING:
-        remarks.append(f"It is {progress.status.value}: these are the dates if it went on.")
+        remarks.append(f"Auto-Invest is {progress.status.value}: these are the dates if it went on.")
+    elif strategy.status is StrategyStatus.PAUSED:
+        remarks.append("The strategy is paused: these are the dates if it went on.")
     return found.model_copy(update={"remarks": remarks})
 
 

@@ -229,6 +229,7 @@ class InstrumentReply(Reply):
     min_notional: Amount
     taker_fee: Amount
     tradable: bool
+    unreconciled: bool = False
 
 
 class InstrumentsReply(Reply):

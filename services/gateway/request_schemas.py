@@ -95,6 +95,17 @@ DEPOSIT = body(
     )
 )
 
+ACCEPTANCE = body(
+    _object(
+        "Acceptance",
+        {
+            "asset": {"type": "string", "example": "BTC"},
+            "amount": {"type": "string", "description": "Exactly what is in suspense; below zero the wallet bears it."},
+        },
+        ["asset", "amount"],
+    )
+)
+
 ADDITION = body(
     _object("Addition", {"amount": _AMOUNT, "asset": _ASSET}, ["amount"]),
     {"500 of the funding asset": {"amount": "500"}, "coins": {"amount": "0.01", "asset": "BTC"}},

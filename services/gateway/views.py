@@ -4,13 +4,16 @@ Each view keeps the newest message by its own version, so a message that comes t
 """
 
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from shared.contracts.books import PositionChanged, WalletChanged
 from shared.contracts.halts import HaltChanged
 from shared.contracts.plans import PlanProgressed
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
+from shared.contracts.reconciliation import BooksTotalled
 from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Message, Meta
 from shared.core.strategy import StrategyStatus
@@ -20,10 +23,13 @@ FOLLOWED = {
     "POSITIONS": "positions.*",
     "PLAN_RESULTS": "plan-results.*",
     "WALLETS": "wallets.*",
+    "BOOKS": "books.*",
     "INSTRUMENTS": "instruments.*",
     "PRICE_SNAPSHOTS": "price-snapshots.*",
     "HALTS": "halts.*",
 }
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Views:
         self.positions: dict[str, PositionChanged] = {}
         self.progress: dict[str, PlanProgressed] = {}
         self.wallets: dict[str, WalletChanged] = {}
+        self.books: dict[str, BooksTotalled] = {}
         self.instruments: dict[str, InstrumentsListed] = {}
         self.prices: dict[str, PricesSeen] = {}
         self.halts: dict[str, HaltChanged] = {}
@@ -53,17 +60,13 @@ class Views:
             case StrategyChanged():
                 self.take_strategy(message)
             case PositionChanged():
-                known_position = self.positions.get(message.strategy_id)
-                if known_position is None or known_position.version < message.version:
-                    self.positions[message.strategy_id] = message
+                _keep_newer(self.positions, message.strategy_id, message, lambda one: one.version)
             case PlanProgressed():
-                known_progress = self.progress.get(message.strategy_id)
-                if known_progress is None or known_progress.sequence < message.sequence:
-                    self.progress[message.strategy_id] = message
+                _keep_newer(self.progress, message.strategy_id, message, lambda one: one.sequence)
             case WalletChanged():
-                known_wallet = self.wallets.get(message.venue)
-                if known_wallet is None or known_wallet.version < message.version:
-                    self.wallets[message.venue] = message
+                _keep_newer(self.wallets, message.venue, message, lambda one: one.version)
+            case BooksTotalled():
+                _keep_newer(self.books, message.venue, message, lambda one: one.sequence)
             case InstrumentsListed():
                 self.instruments[message.venue] = message
             case PricesSnapshotted():
@@ -75,9 +78,7 @@ class Views:
 
     def take_halt(self, message: HaltChanged) -> None:
         """Let a venue's switch change the view, unless a newer change is known."""
-        known = self.halts.get(message.venue)
-        if known is None or known.sequence < message.sequence:
-            self.halts[message.venue] = message
+        _keep_newer(self.halts, message.venue, message, lambda one: one.sequence)
 
     def take_strategy(self, message: StrategyChanged) -> None:
         """Let a strategy's state change the view, unless a newer version is known."""
@@ -110,4 +111,11 @@ class Views:
 
     def venues(self) -> list[str]:
         """Every venue anything is known of."""
-        return sorted({*self.instruments, *self.prices, *self.wallets, *self.halts})
+        return sorted({*self.instruments, *self.prices, *self.wallets, *self.books, *self.halts})
+
+
+def _keep_newer(kept: dict[str, _T], key: str, message: _T, number: Callable[[_T], int]) -> None:
+    """Keep the message unless one with its number or a higher one is known."""
+    known = kept.get(key)
+    if known is None or number(known) < number(message):
+        kept[key] = message

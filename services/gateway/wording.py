@@ -52,6 +52,18 @@ _CHANGES: Mapping[str, str] = {
     "closed": "Closed: what it held is back in the wallet",
     "failed": "What it holds could not be returned",
 }
+_ABOUT_MONEY = frozenset(
+    {
+        "money_added",
+        "money_arrived",
+        "money_refused",
+        "withdrawal_requested",
+        "withdrawal_paid",
+        "withdrawal_refused",
+        "cycle_made",
+    }
+)
+"""Changes whose inputs name an asset, with an amount or a percent of the value."""
 
 
 def request_sentence(request: RequestMade, *, is_first: bool, is_paused: bool, funding_asset: str) -> str:
@@ -87,9 +99,19 @@ def auto_invest_sentence(progress: AutoInvestProgress, asset: str, *, is_paused:
     return f"Waits for cycle {progress.cycle + 1}{carried}"
 
 
+def _money_in(inputs: Mapping[str, str]) -> str:
+    """How much it was about, as far as the inputs tell: what was paid rather than what was wanted."""
+    asset, amount = inputs.get("asset", ""), inputs.get("paid") or inputs.get("amount", "")
+    if asset and amount:
+        return f": {amount} {asset}"
+    return f": {inputs['percent']} % of the value, in {asset}" if asset and "percent" in inputs else ""
+
+
 def change_sentence(state: StrategyChanged, fields: Sequence[str]) -> str:
     """What a version is about; ``fields``: the names of those that changed."""
     told = _CHANGES.get(state.change, state.change.replace("_", " ").capitalize())
+    if state.change in _ABOUT_MONEY:
+        told += _money_in(state.inputs)
     if state.change == "edited" and fields:
         parts = dict.fromkeys(field.partition(".")[0] for field in fields)
         told = f"{told}: {', '.join(part.replace('_', ' ') for part in parts)}"

@@ -1,15 +1,17 @@
 """What the ledger tells the others after a group of entries: the messages of its outbox, in the order they go out.
 
-Every entry and every settled transfer is told; of positions and wallets only the last snapshot of the group, since each
-replaces the one before (versions count every entry all the same). Message ids are functions of their content.
+Every entry, every movement of suspense and every settled transfer is told; of positions, wallets and totals only the
+last snapshot of the group, since each replaces the one before (versions count every entry all the same). Message ids
+are functions of their content.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.ledger.pages import Changes, Entry, Pages, TransferRecord, TransferState
+from services.ledger.pages import Changes, Entry, Pages, SuspenseMove, TransferRecord, TransferState
 from services.ledger.requests import Request
+from services.ledger.suspense import alert_of, books_totalled, suspense_changed
 from shared.contracts import subjects
 from shared.contracts.books import PositionChanged, PostingMade, TransactionPosted, TransferSettled, WalletChanged
 from shared.contracts.wire import Message, Meta
@@ -28,15 +30,22 @@ class Announcement:
 
 
 def announcements_of(pages: Pages, changes: Changes, posted_at: datetime) -> Iterator[Announcement]:
-    """Entries, then positions and wallets, then settled transfers: whoever hears of a transfer can see its money."""
+    """Entries, then positions, wallets and totals, then settled transfers: whoever hears of a transfer can see its
+    money. What is in suspense comes last.
+    """
     for entry in changes.entries:
         yield _entry(entry)
     for strategy_id, request in changes.strategies.items():
         yield _position(pages, strategy_id, _meta(request, posted_at))
     for venue, request in changes.wallets.items():
         yield _wallet(pages, venue, _meta(request, posted_at))
+    for venue in sorted(changes.venues):
+        newest = next(entry for entry in reversed(changes.entries) if entry.transaction.venue == venue)
+        yield _books(pages, venue, newest)
     for transfer in changes.settled:
         yield _transfer(transfer, posted_at)
+    for move in changes.suspense:
+        yield from _suspense(move)
 
 
 def _meta(request: Request, posted_at: datetime, message_id: str = "") -> Meta:
@@ -87,6 +96,28 @@ def _wallet(pages: Pages, venue: str, meta: Meta) -> Announcement:
     version = pages.venues[venue].wallet_version
     message = WalletChanged(venue=venue, version=version, balances=pages.holdings(wallet_account(venue)))
     return Announcement(subjects.wallets(venue), message, _named(meta, f"wallet.{venue}.{version}"))
+
+
+def _books(pages: Pages, venue: str, newest: Entry) -> Announcement:
+    message = books_totalled(pages, venue, newest.sequence)
+    meta = _meta(newest.request, newest.posted_at, f"books.{venue}.{newest.sequence}")
+    return Announcement(subjects.books(venue), message, meta)
+
+
+def totals_of(pages: Pages, venue: str) -> Announcement:
+    """The totals of a venue as of the journal's end, at a moment when nothing is posted."""
+    name = f"books.{venue}.{pages.sequence}"
+    meta = Meta(name, SOURCE, pages.posted_at, name, "")
+    return Announcement(subjects.books(venue), books_totalled(pages, venue, pages.sequence), meta)
+
+
+def _suspense(move: SuspenseMove) -> Iterator[Announcement]:
+    entry = move.entry
+    venue, name = entry.transaction.venue, f"suspense.{entry.sequence}.{move.asset}"
+    meta = _meta(entry.request, entry.posted_at, name)
+    yield Announcement(subjects.suspense(venue), suspense_changed(move), meta)
+    told = subjects.notifications(entry.transaction.strategy_id or venue)
+    yield Announcement(told, alert_of(move), _named(meta, f"{name}.notification"))
 
 
 def _transfer(transfer: TransferRecord, posted_at: datetime) -> Announcement:

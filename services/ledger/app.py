@@ -8,12 +8,15 @@ from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.books import Books
 from services.ledger.handlers import Handlers
 from services.ledger.settings import Settings
-from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_FILLS
+from shared.contracts import subjects
+from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS
+from shared.contracts.reconciliation import AcceptSuspense
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
 from shared.messaging.database_postgres import create_pool
 from shared.messaging.health import Health
 from shared.messaging.outbox_postgres import OutboxRelay
+from shared.messaging.requests import serve
 
 SCHEMA = "ledger"
 
@@ -43,12 +46,15 @@ class LedgerApp:
         settings = self._settings
         pool = await create_pool(settings.postgres_dsn, self.name, max_size=4)
         self._journal = PostgresJournal(pool, now=lambda: datetime.now(UTC))
+        await self._journal.announce_totals()
         relay = OutboxRelay(pool, SCHEMA, self._broker)
         books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=relay.wake)
         handlers = Handlers(books)
         consume(self._broker, LEDGER_FILLS, handlers.fills, in_flight=settings.ledger_fills_in_flight)
         consume(self._broker, LEDGER_DEPOSITS, handlers.deposits)
         consume(self._broker, LEDGER_COMMANDS, handlers.commands)
+        consume(self._broker, LEDGER_DIFFERENCES, handlers.differences)
+        serve(self._broker, subjects.LEDGER_COMMANDS, self.name, {AcceptSuspense: handlers.accept})
         self.health.add("journal", self._journal.trouble)
         self.health.add("books", books.trouble)
         self._background = (books.run, relay.run)

@@ -1,31 +1,50 @@
 """Posting, as a pure function of the pages read and the requests given: no database, no clock.
 
 Every request ends in one of four ways: posted (or settled), already posted (no effect), NotCovered (the money it moves
-is not there, or not there yet), or Refused (it can never be posted as it is). Whatever the order of arrival, the same
-requests lead to the same balances.
+is not there yet), or Refused (it can never be posted as it is). Whatever the order of arrival, the same requests lead
+to the same balances.
+
+A fill is a fact. What it moves and nobody has is taken from suspense: a missing fee at once (after the wallet), missing
+money with the last try, and all of it where the strategy was never funded or is closed.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from services.ledger.pages import Changes, Entry, Pages, StrategyRecord, TransferRecord, TransferState, VenueRecord
+from services.ledger.pages import (
+    Changes,
+    Entry,
+    Pages,
+    StrategyRecord,
+    SuspenseMove,
+    TransferRecord,
+    TransferState,
+    VenueRecord,
+)
 from services.ledger.requests import Request, trade_of
 from services.ledger.withdrawals import payout_of
 from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.core.double_entry import (
     EXACT_SUMS,
+    Cover,
     Posting,
     Transaction,
     changes_of,
+    covered,
     fits,
+    in_suspense,
     may_be_negative,
+    postings_of_acceptance,
     postings_of_deposit,
+    postings_of_difference,
     postings_of_fill,
     postings_of_fund,
     postings_of_release,
     strategy_account,
+    suspense_account,
     unbalanced,
     wallet_account,
 )
@@ -34,7 +53,9 @@ from shared.core.money import MAX_DECIMALS, MAX_DIGITS, ZERO, plain
 
 
 class NotCovered(TrimtabError):  # noqa: N818 - says what the request is
-    """A fill moves more than the strategy holds. What covers it may be on its way, so it is worth a few more tries."""
+    """A fill moves more than the strategy holds. What covers it may be on its way, so it is worth a few more tries;
+    with the last of them it goes to suspense.
+    """
 
 
 class Bookkeeper:
@@ -52,7 +73,7 @@ class Bookkeeper:
         """The outcome of each request, in order: None when it is (or was already) settled, else why not.
 
         What is short of money is tried again after the others, as long as that helps: messages that arrived together
-        may have overtaken each other.
+        may have overtaken each other. Only then a fill whose last try this is goes to suspense.
         """
         outcomes: list[TrimtabError | None] = [None] * len(requests)
         pending: Sequence[int] = range(len(requests))
@@ -60,17 +81,22 @@ class Bookkeeper:
             for index in pending:
                 outcomes[index] = self._outcome_of(requests[index])
             short = [index for index in pending if isinstance(outcomes[index], NotCovered)]
-            pending = short if len(short) < len(pending) else ()
+            if len(short) == len(pending):
+                for index in short:
+                    if requests[index].is_last_try:
+                        outcomes[index] = self._outcome_of(requests[index], may_be_short=True)
+                break
+            pending = short
         return outcomes
 
-    def _outcome_of(self, request: Request) -> TrimtabError | None:
+    def _outcome_of(self, request: Request, *, may_be_short: bool = False) -> TrimtabError | None:
         try:
-            self.settle(request)
+            self.settle(request, may_be_short=may_be_short)
         except (NotCovered, Refused) as error:
             return error
         return None
 
-    def settle(self, request: Request) -> None:
+    def settle(self, request: Request, *, may_be_short: bool = False) -> None:
         """Post one request unless it is a repeat. Raises NotCovered or Refused, having changed nothing."""
         digest = request.digest
         if self._is_repeat(request, digest):
@@ -80,7 +106,12 @@ class Bookkeeper:
                 postings = postings_of_deposit(deposit.venue, deposit.asset, deposit.amount)
                 self._post(request, postings, deposit.market_time, request.meta.occurred_at)
             case OrderFilled() as fill:
-                self._post_fill(request, fill)
+                self._post_fill(request, fill, may_be_short=may_be_short)
+            case BalanceDiffered() as seen:
+                postings = postings_of_difference(seen.venue, seen.asset, seen.amount)
+                self._post(request, postings, seen.market_time, request.meta.occurred_at)
+            case AcceptSuspense() as command:
+                self._accept(request, command)
             case FundStrategy() as command:
                 self._settle_fund(request, command)
             case WithdrawFromStrategy() | ReleaseStrategy():
@@ -98,16 +129,60 @@ class Bookkeeper:
             raise Refused.one("content", request.body.model_dump_json(), allowed, f"{request.transaction_id} differs")
         return known is not None
 
-    def _post_fill(self, request: Request, fill: OrderFilled) -> None:
-        record = self.pages.strategies.get(fill.strategy_id)
-        if record is None:
+    def _accept(self, request: Request, command: AcceptSuspense) -> None:
+        """Give to the wallet exactly what is in suspense. Raises Refused when it is another amount by now."""
+        venue, asset, amount = command.venue, command.asset, command.amount
+        unexplained = self.pages.balance(suspense_account(venue), asset)
+        if not unexplained or unexplained != amount:
+            allowed = f"{plain(unexplained)} (what is in suspense now)"
+            raise Refused.one("amount", plain(amount), allowed, f"is not what is in suspense of {asset} at {venue}")
+        held = self.pages.balance(wallet_account(venue), asset)
+        if EXACT_SUMS.add(held, amount) < 0:
+            allowed = f"at most {plain(held)} {asset}, what the wallet holds"
+            message = "must be borne by the wallet: deposit more, or take it out of a strategy first"
+            raise Refused.one("amount", plain(amount), allowed, message)
+        self._post_ours(request, postings_of_acceptance(venue, asset, amount))
+
+    def _post_fill(self, request: Request, fill: OrderFilled, *, may_be_short: bool) -> None:
+        known = self.pages.strategies.get(fill.strategy_id)
+        if known is None and not may_be_short:
             raise NotCovered(f"{request.transaction_id}: strategy {fill.strategy_id} was never funded")
+        record = known or StrategyRecord(fill.venue, is_open=False)
         _require_venue(record, request)
-        self._post(request, postings_of_fill(trade_of(fill)), fill.market_time, fill.received_at)
+        postings = self._fill_postings(request, fill, record, may_be_short=may_be_short)
+        self.pages.strategies[fill.strategy_id] = record
+        try:
+            self._post(request, postings, fill.market_time, fill.received_at)
+        except (NotCovered, Refused):
+            if known is None:
+                del self.pages.strategies[fill.strategy_id]
+            raise
         record.fills_posted += 1
         if fill.fee > 0:
             record.fees[fill.fee_asset] = EXACT_SUMS.add(record.fees.get(fill.fee_asset, ZERO), fill.fee)
         self._settle_waiting(fill.strategy_id)
+
+    def _fill_postings(
+        self, request: Request, fill: OrderFilled, record: StrategyRecord, *, may_be_short: bool
+    ) -> tuple[Posting, ...]:
+        """The movements of a fill, each taken from who bears it. Raises NotCovered while that may still change."""
+        trade = trade_of(fill)
+        postings = postings_of_fill(trade)
+        if not record.is_open:
+            return in_suspense(postings, trade)
+        held = self.pages.holdings(strategy_account(fill.strategy_id))
+        cover = Cover(held, self.pages.holdings(wallet_account(fill.venue)))
+        borne = covered(postings, trade, cover)
+        if may_be_short or borne == postings:
+            return borne
+        given = postings[0]
+        short_of_money = any(p.source != given.source and p.destination == given.destination for p in borne)
+        # A fill before this one may bring the asset of the fee: who bears it must not depend on the order of arrival.
+        if short_of_money or fill.fill_number > record.fills_posted + 1:
+            holds = plain(held.get(given.asset, ZERO))
+            needs = f"holds {holds} {given.asset}, needs {plain(given.amount)}, fee {plain(fill.fee)} {fill.fee_asset}"
+            raise NotCovered(f"{request.transaction_id}: {given.source} {needs}")
+        return borne
 
     def _settle_fund(self, request: Request, command: FundStrategy) -> None:
         transfer = TransferRecord(request, TransferState.REFUSED)
@@ -132,11 +207,12 @@ class Bookkeeper:
         self._require_room(command.strategy_id, record, command.value_usdt)
         self.pages.strategies.setdefault(command.strategy_id, record)
         try:
-            transfer.sequence = self._post_transfer(transfer.request, postings)
+            transfer.sequence = self._post_ours(transfer.request, postings)
         except Refused:
             if not record.version:
                 del self.pages.strategies[command.strategy_id]
             raise
+        record.is_open = True
         record.contributed = EXACT_SUMS.add(record.contributed, command.value_usdt)
         record.contributed_in = EXACT_SUMS.add(record.contributed_in, command.value_usdt)
         transfer.state = TransferState.POSTED
@@ -177,7 +253,7 @@ class Bookkeeper:
             raise Refused.one("prices", plain(payout.worth), f"{MAX_DIGITS} digits in all", "is worth too much")
         amounts = {payout.asset: payout.amount}
         postings = postings_of_release(command.venue, command.strategy_id, amounts)
-        transfer.sequence = self._post_transfer(transfer.request, postings)
+        transfer.sequence = self._post_ours(transfer.request, postings)
         record.contributed, record.withdrawn = payout.contributed, withdrawn
         transfer.state, transfer.amounts, transfer.worth = TransferState.POSTED, amounts, payout.worth
         transfer.position_version = record.version
@@ -186,8 +262,10 @@ class Bookkeeper:
         holdings = self.pages.holdings(strategy_account(command.strategy_id))
         postings = postings_of_release(command.venue, command.strategy_id, holdings)
         if postings:
-            transfer.sequence = self._post_transfer(transfer.request, postings)
+            transfer.sequence = self._post_ours(transfer.request, postings)
             record.contributed = ZERO
+        record.is_open = False
+        self.changes.ended.add(command.strategy_id)
         transfer.state, transfer.amounts, transfer.position_version = TransferState.POSTED, holdings, record.version
 
     def _settle_waiting(self, strategy_id: str) -> None:
@@ -201,8 +279,8 @@ class Bookkeeper:
         self.changes.transfers[transfer.request.transfer_id] = transfer
         self.changes.settled.append(transfer)
 
-    def _post_transfer(self, request: Request, postings: tuple[Posting, ...]) -> int:
-        """A transfer is a command of ours and has no market time: it happens at the newest the venue has shown."""
+    def _post_ours(self, request: Request, postings: tuple[Posting, ...]) -> int:
+        """A command of ours has no market time: it happens at the newest the venue has shown."""
         venue = self.pages.venues.get(request.body.venue)
         market_time = venue.market_time if venue else request.meta.occurred_at
         return self._post(request, postings, market_time, request.meta.occurred_at)
@@ -221,6 +299,7 @@ class Bookkeeper:
         for (account, asset), amount in after.items():
             self.pages.balances.setdefault(account, {})[asset] = amount
         self.changes.balances.update(after)
+        self._note_suspense(entry, after)
         venue = self.pages.venues.setdefault(venue_name, VenueRecord(market_time))
         venue.market_time = max(venue.market_time, market_time)
         self.changes.venues.add(venue_name)
@@ -231,6 +310,13 @@ class Bookkeeper:
             self.pages.strategies[request.strategy_id].version += 1
             self.changes.strategies[request.strategy_id] = request
         return entry.sequence
+
+    def _note_suspense(self, entry: Entry, after: Mapping[tuple[str, str], Decimal]) -> None:
+        moved = changes_of(entry.transaction.postings)
+        for (account, asset), balance in sorted(after.items()):
+            amount = moved[account, asset]
+            if amount and account == suspense_account(entry.transaction.venue):
+                self.changes.suspense.append(SuspenseMove(entry, asset, amount, balance))
 
     def _balances_after(self, transaction: Transaction) -> Mapping[tuple[str, str], Decimal]:
         """The balances a transaction leads to.

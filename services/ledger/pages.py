@@ -42,7 +42,10 @@ class TransferRecord:
 
 @dataclass(slots=True)
 class StrategyRecord:
-    """What the ledger keeps of a strategy besides its balances; amounts in the quote currency."""
+    """What the ledger keeps of a strategy besides its balances; amounts in the quote currency.
+
+    ``is_open``: it was funded and has not been released since, so that what is filled is its own.
+    """
 
     venue: str
     version: int = 0
@@ -51,6 +54,7 @@ class StrategyRecord:
     contributed_in: Decimal = ZERO
     withdrawn: Decimal = ZERO
     fees: dict[str, Decimal] = field(default_factory=dict)
+    is_open: bool = True
 
 
 @dataclass(slots=True)
@@ -71,6 +75,16 @@ class Entry:
     market_time: datetime
     received_at: datetime
     posted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SuspenseMove:
+    """What an entry moved to suspense (below zero: out of it), and what suspense held of that asset then."""
+
+    entry: Entry
+    asset: str
+    amount: Decimal
+    balance: Decimal
 
 
 @dataclass(slots=True)
@@ -100,12 +114,17 @@ class Pages:
 
 @dataclass(slots=True)
 class Changes:
-    """What a group has changed: to be written back and announced."""
+    """What a group has changed: to be written back and announced.
+
+    ``strategies``: with a new position, by the newest request; ``ended``: those without an entry of their own.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     transfers: dict[str, TransferRecord] = field(default_factory=dict)
     settled: list[TransferRecord] = field(default_factory=list)
     balances: set[tuple[str, str]] = field(default_factory=set)
     strategies: dict[str, Request] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    suspense: list[SuspenseMove] = field(default_factory=list)
     wallets: dict[str, Request] = field(default_factory=dict)
     venues: set[str] = field(default_factory=set)

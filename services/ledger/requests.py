@@ -1,4 +1,4 @@
-"""What the ledger is asked to post: five messages, each with an id of its own and a digest of what must not differ.
+"""What the ledger is asked to post: seven messages, each with an id of its own and a digest of what must not differ.
 
 A message may come any number of times. The id says whether it is a repeat, the digest whether it is the same: it covers
 everything that decides the movement of money, and nothing that may differ between two reports of one fact (times,
@@ -13,13 +13,15 @@ from enum import StrEnum
 
 from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.contracts.wire import Meta
 from shared.core.double_entry import Trade, fees_account, strategy_account, suspense_account, venue_account
 from shared.core.double_entry import wallet_account as wallet_of
 from shared.core.money import plain
 
 Transfer = FundStrategy | WithdrawFromStrategy | ReleaseStrategy
-Body = OrderFilled | DepositObserved | Transfer
+Reconciliation = BalanceDiffered | AcceptSuspense
+Body = OrderFilled | DepositObserved | Transfer | Reconciliation
 
 
 class Kind(StrEnum):
@@ -30,14 +32,17 @@ class Kind(StrEnum):
     FILL = "fill"
     WITHDRAW = "withdraw"
     RELEASE = "release"
+    SUSPENSE = "suspense"
+    ACCEPT = "accept"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One message to be posted, with what it came with."""
+    """One message to be posted, with what it came with. ``is_last_try``: what is still short goes to suspense."""
 
     body: Body
     meta: Meta
+    is_last_try: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -53,11 +58,15 @@ class Request:
                 return Kind.WITHDRAW
             case ReleaseStrategy():
                 return Kind.RELEASE
+            case BalanceDiffered():
+                return Kind.SUSPENSE
+            case AcceptSuspense():
+                return Kind.ACCEPT
 
     @property
     def strategy_id(self) -> str:
-        """The strategy that takes part; "" for a deposit."""
-        return "" if isinstance(self.body, DepositObserved) else self.body.strategy_id
+        """The strategy that takes part; "" when none does."""
+        return "" if isinstance(self.body, DepositObserved | Reconciliation) else self.body.strategy_id
 
     @property
     def transfer_id(self) -> str:
@@ -66,7 +75,7 @@ class Request:
 
     @property
     def transaction_id(self) -> str:
-        """The journal entry it becomes: fills by venue and trade, deposits and transfers by their ids."""
+        """The journal entry it becomes: an acceptance is named by its message, the others by their ids."""
         match self.body:
             case OrderFilled():
                 return f"fill:{self.body.venue}:{self.body.trade_id}"
@@ -74,6 +83,10 @@ class Request:
                 return f"deposit:{self.body.venue}:{self.body.deposit_id}"
             case FundStrategy() | WithdrawFromStrategy() | ReleaseStrategy():
                 return f"transfer:{self.body.transfer_id}"
+            case BalanceDiffered():
+                return f"difference:{self.body.venue}:{self.body.difference_id}"
+            case AcceptSuspense():
+                return f"accept:{self.body.venue}:{self.meta.message_id}"
 
     @property
     def digest(self) -> bytes:
@@ -125,3 +138,7 @@ def _deciding_fields(body: Body) -> Sequence[object]:
             return (body.venue, body.transfer_id, body.strategy_id, *wanted, *prices)
         case ReleaseStrategy():
             return (body.venue, body.transfer_id, body.strategy_id, body.fills_required)
+        case BalanceDiffered():
+            return (body.venue, body.difference_id, body.asset, body.amount)
+        case AcceptSuspense():
+            return (body.venue, body.asset, body.amount)

@@ -17,10 +17,13 @@ from services.order_executor.adapters.postgres_halts import HaltStore
 from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
+from services.order_executor.adapters.postgres_reconciliation import ReconciliationStore
 from services.order_executor.halting import HaltSwitch
 from services.order_executor.handlers import Handlers
+from services.order_executor.lease import Lease
 from services.order_executor.listing import InstrumentListing
 from services.order_executor.market_view import MarketView
+from services.order_executor.reconciler import Parts, Reconciler
 from services.order_executor.runner import Limits, PlanRunners, Tools
 from services.order_executor.send_guards import SendGuards
 from services.order_executor.settings import Settings
@@ -103,9 +106,10 @@ class Executor:
 
         guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
         guards.tally = await read_tally(pool, settings.account, settings.venue_name)
-        self.health.tell("sending", guards.facts)
+        self.health.show("sending", guards.facts)
         plans, orders = PlanStore(pool), OrderStore(pool, settings.venue_name, lease)
-        tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake)
+        reconciler = self._reconciler(pool, accounts, lease, relay.wake)
+        tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
         handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake)
@@ -132,6 +136,10 @@ class Executor:
             self._listing.run(publisher, lease.epoch, settings.venue_instruments_refresh_s),
             deposits.run(),
         ]
+        if settings.reconcile_every_s:
+            books = subjects.books(settings.venue_name)
+            self._background.append(Follower(self._broker, "BOOKS", [books], reconciler.on_books).run())
+            self._background.append(reconciler.run())
         if self._venue.capabilities.has_user_stream:
             self._background.append(users.run())
 
@@ -144,6 +152,12 @@ class Executor:
     def background(self) -> Sequence[Coroutine[Any, Any, Any]]:
         """The lease, the outbox, prices, instruments, deposits and the user stream."""
         return self._background
+
+    def _reconciler(self, pool: Any, accounts: AccountStore, lease: Lease, wake: Callable[[], None]) -> Reconciler:
+        settings = self._settings
+        store = ReconciliationStore(pool, lease, settings.venue_name)
+        parts = Parts(self._venue, accounts, store, lease, self._listing.block, wake)
+        return Reconciler(parts, settings.venue_quote, settings.reconcile_every_s)
 
     def _limits(self) -> Limits:
         settings = self._settings

@@ -25,8 +25,19 @@ class InstrumentListing:
         self._name = name
         self._quote = quote
         self._newest: tuple[Instrument, ...] = ()
-        self._published: tuple[Instrument, ...] = ()
+        self._published: InstrumentsListed | None = None
+        self._unreconciled: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
         self._publications = 0
+
+    def block(self, assets: frozenset[str]) -> None:
+        """Have no pair of these assets traded, from now on and by everybody; the quote currency is in every pair."""
+        bases = frozenset(i.base for i in self._newest if i.base in assets or i.quote in assets)
+        self._market.set_unreconciled(bases)
+        if bases != self._unreconciled:
+            log.warning("not traded, venue and books differ: %s", ", ".join(sorted(assets)) or "nothing any more")
+            self._unreconciled = bases
+            self._changed.set()
 
     async def read(self) -> None:
         """Read them once, as soon as the venue answers."""
@@ -46,22 +57,27 @@ class InstrumentListing:
 
     async def publish(self, publisher: Publisher, epoch: int) -> None:
         """Publish what was read last, if it differs from what was published. Raises RetryLater."""
-        if self._newest == self._published:
+        message = self._message()
+        if message == self._published:
             return
         self._publications += 1
         name = f"instruments.{self._name}.{epoch}.{self._publications}"
-        await publisher.publish(subjects.instruments(self._name), self._message(), message_id=name, correlation_id=name)
-        self._published = self._newest
+        await publisher.publish(subjects.instruments(self._name), message, message_id=name, correlation_id=name)
+        self._published = message
 
     async def run(self, publisher: Publisher, epoch: int, refresh_s: float) -> None:
-        """Read and publish again every ``refresh_s``, for ever."""
+        """Read and publish again every ``refresh_s`` for ever, and publish at once what ``block`` changes."""
         while True:
+            self._changed.clear()
             try:
                 await self.publish(publisher, epoch)
             except RetryLater as later:
                 log.warning("instruments are not published yet: %s", later)
-            await asyncio.sleep(refresh_s)
-            await self.read()
+            try:
+                async with asyncio.timeout(refresh_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                await self.read()
 
     def _message(self) -> InstrumentsListed:
         return InstrumentsListed(
@@ -79,6 +95,7 @@ class InstrumentListing:
                     min_notional=instrument.min_notional,
                     taker_fee=instrument.taker_fee,
                     tradable=instrument.tradable,
+                    unreconciled=instrument.base in self._unreconciled,
                 )
                 for instrument in self._newest
             ),

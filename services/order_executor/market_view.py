@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from services.order_executor.steps import Market
@@ -26,6 +27,7 @@ class MarketView:
         self._quotes: dict[str, Quote] = {}
         self._stale: frozenset[str] = frozenset()
         self._instruments: dict[str, Instrument] = {}
+        self._unreconciled: frozenset[str] = frozenset()
         self._heard_at = float("-inf")
         self._epoch = ""
         self._changed = asyncio.Event()
@@ -57,14 +59,20 @@ class MarketView:
         """The venue's instruments as of now."""
         self._instruments = {instrument.base: instrument for instrument in instruments}
 
+    def set_unreconciled(self, bases: frozenset[str]) -> None:
+        """The bases of the pairs that may not be traded because venue and books differ in one of their assets."""
+        self._unreconciled = bases
+
     def look(self, assets: Iterable[str]) -> Market:
         """Quotes and instruments of ``assets``; the tradable ones without a usable quote are in ``stale``."""
         wanted = set(assets)
         usable = {} if self.is_silent else {a: self._quotes[a] for a in wanted if a in self._quotes}
         usable = {asset: quote for asset, quote in usable.items() if asset not in self._stale}
         instruments = {asset: self._instruments[asset] for asset in wanted if asset in self._instruments}
+        for asset in self._unreconciled & instruments.keys():
+            instruments[asset] = replace(instruments[asset], tradable=False)
         silent = {asset for asset, found in instruments.items() if found.tradable and asset not in usable}
-        return Market(usable, instruments, frozenset(silent))
+        return Market(usable, instruments, frozenset(silent), self._unreconciled & instruments.keys())
 
     @property
     def is_silent(self) -> bool:
@@ -83,7 +91,8 @@ class MarketView:
     def _take(self, asset: str, quote: Quote) -> None:
         """Keep the newest by market time: a snapshot may come after the frames that followed it."""
         known = self._quotes.get(asset)
-        if quote.bid > 0 and quote.ask >= quote.bid and (known is None or quote.at >= known.at):
+        is_price = quote.bid.is_finite() and quote.ask.is_finite() and 0 < quote.bid <= quote.ask
+        if is_price and (known is None or quote.at >= known.at):
             self._quotes[asset] = quote
 
     def _hear(self, market_time: datetime, *, age_s: float = 0.0, changed: bool) -> None:

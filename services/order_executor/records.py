@@ -107,7 +107,8 @@ class Evidence:
 def holdings_of(record: PlanRecord) -> dict[str, Decimal]:
     """The strategy's holdings now: as the plan saw them, changed by the fills since.
 
-    buy: asset +q, quote -quote_quantity; sell: the reverse; the fee is taken from its own asset.
+    buy: asset +q, quote -quote_quantity; sell: the reverse; the fee is taken from its own asset, as far as that is held
+    (the ledger has the wallet bear the rest).
     """
     held = {line.asset: line.quantity for line in record.plan.lines}
     for fill in record.fills:
@@ -115,7 +116,8 @@ def holdings_of(record: PlanRecord) -> dict[str, Decimal]:
         held[fill.asset] = held.get(fill.asset, ZERO) + sign * fill.quantity
         held[fill.quote] = held.get(fill.quote, ZERO) - sign * fill.quote_quantity
         if fill.fee:
-            held[fill.fee_asset] = held.get(fill.fee_asset, ZERO) - fill.fee
+            own = held.get(fill.fee_asset, ZERO)
+            held[fill.fee_asset] = own - min(fill.fee, max(own, ZERO))
     return held
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -50,6 +50,7 @@ class Tools:
     lease: Lease
     guards: SendGuards
     wake: Callable[[], None]  # tells the outbox relay that something was committed
+    reconciled: Callable[[], Awaitable[None]]  # returns once account and books were compared since the start
 
 
 class PlanRunners:
@@ -114,6 +115,7 @@ class PlanRunners:
                 record = await self._resolver.settle(record, lambda: tools.plans.load(plan_id))
                 tools.wake()
                 continue
+            await tools.reconciled()
             market = await self._usable_market(record)
             step = next_step(record, market, self._terms())
             if isinstance(step, Close):

@@ -29,6 +29,9 @@ class Settings(ServiceSettings):
     venue_deposits_poll_s: float = Field(
         default=2.0, gt=0, le=3_600, description="Seconds between reads of the deposit history."
     )
+    reconcile_every_s: float = Field(
+        default=5.0, ge=0, le=3_600, description="Seconds between comparisons of account and books; 0: never."
+    )
     slippage_bps: int = Field(default=50, ge=0, le=1_000, description="Limit price: at most this far beyond the touch.")
     request_timeout_ms: int = Field(
         default=2_000, ge=50, le=60_000, description="A request unanswered for so long has an unknown outcome."

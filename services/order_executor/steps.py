@@ -42,11 +42,14 @@ _DRIFT_UNIT = Decimal("1e-9")
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Quotes fit to trade on and the instruments, for one look; ``stale`` names held or wanted assets without one."""
+    """Quotes fit to trade on and the instruments, for one look; ``stale`` names held or wanted assets without one,
+    ``unreconciled`` those that are not traded because venue and books differ.
+    """
 
     quotes: Quotes
     instruments: Instruments
     stale: frozenset[str] = frozenset()
+    unreconciled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +238,9 @@ def _may_trade_later(record: PlanRecord, planning: PlanningInput, asset: str) ->
 
 
 def with_stale_named(close: Close, market: Market) -> Close:
-    """A close that says which assets had no usable price."""
-    return with_detail(close, *(f"stale_price:{asset}" for asset in sorted(market.stale)))
+    """A close that says which assets had no usable price, or were not traded because venue and books differ."""
+    names = [f"stale_price:{asset}" for asset in sorted(market.stale)]
+    return with_detail(close, *names, *(f"unreconciled:{asset}" for asset in sorted(market.unreconciled)))
 
 
 def with_detail(close: Close, *notes: str) -> Close:

@@ -5,8 +5,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from services.price_feed.adapters.port import ConnectionTimes, Listener
-from services.price_feed.adapters.table import open_prices
+from services.price_feed.adapters.table import open_prices, wire_symbols
 from services.price_feed.feed import Feed, FeedTimes
+from services.price_feed.freshness import Freshness
 from services.price_feed.guards import GuardLimits, QuoteGuard
 from services.price_feed.handlers import InstrumentsHandler
 from services.price_feed.price_book import PriceBook
@@ -48,13 +49,19 @@ class PriceFeedApp:
             )
 
         book = _book(settings)
+        self.health.show("refused", lambda: dict(book.guard.refused))
+        self.health.show("stale", lambda: book.stale(time.time_ns()))
         times = FeedTimes(flush_interval_s=settings.prices_flush_interval_s)
         self._feed = Feed(book, times, send, publish, whole_moments=settings.prices_whole_moments)
         self._prices = open_prices(
             settings.venue_dialect,
             settings.venue_ws_url,
-            Listener(self._feed.receive, self._feed.connected),
-            ConnectionTimes(silence_s=settings.prices_silence_s, roll_after_s=settings.prices_roll_after_s),
+            Listener(self._feed.receive, self._feed.connected, self._feed.alive),
+            ConnectionTimes(
+                silence_s=settings.prices_silence_s,
+                quiet_s=settings.prices_stale_after_s,
+                roll_after_s=settings.prices_roll_after_s,
+            ),
             pulse=settings.prices_whole_moments,
         )
         handler = InstrumentsHandler(book, self._prices.follow)
@@ -84,8 +91,9 @@ def _book(settings: Settings) -> PriceBook:
         venue=settings.venue_name,
         # A new epoch with every start: receivers see that the numbers begin again.
         epoch=str(time.time_ns()),
-        stale_after_ns=int(settings.prices_stale_after_s * _NS),
+        freshness=Freshness(int(settings.prices_stale_after_s * _NS), int(settings.prices_oldest_s * _NS)),
         guard=QuoteGuard(limits),
+        wire_symbol=wire_symbols(settings.venue_dialect),
     )
 
 

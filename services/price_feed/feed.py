@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from services.price_feed.price_book import PriceBook
@@ -81,6 +81,10 @@ class Feed:
         if self._held is not None:
             self._held = []
         self._book.connected()
+
+    def alive(self, symbols: Collection[str], is_alive: bool) -> None:
+        """The connection of these symbols ended or fell silent, or talks on."""
+        self._book.connection(symbols, is_alive=is_alive)
 
     async def send_frames(self) -> None:
         """Send a frame soon after anything changed, and a heartbeat when nothing does. Until cancelled."""

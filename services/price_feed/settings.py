@@ -14,10 +14,24 @@ class Settings(ServiceSettings):
     venue_name: str = Field(
         pattern=r"^[a-z0-9_-]{1,32}$", description="Name of the venue, as strategies and subjects use it: paper."
     )
-    venue_dialect: str = Field(default="binance", description="How the venue speaks: a row of adapters/table.py.")
-    venue_ws_url: str = Field(description="Root of the venue's websocket streams: wss://stream.binance.com:9443.")
+    venue_dialect: str = Field(
+        default="binance", description="How the venue speaks: a row of adapters/table.py, or an exchange of ccxt."
+    )
+    venue_ws_url: str = Field(
+        default="",
+        description="Root of the venue's streams (wss://stream.binance.com:9443; KuCoin and polled venues: of the REST "
+        "API); empty: the dialect's live venue.",
+    )
     prices_stale_after_s: float = Field(
-        default=10.0, gt=0, description="A quote that arrived longer ago, in seconds of wall clock, is named stale."
+        default=3.0,
+        gt=0,
+        description="Seconds that a connection, a pair that is usually busy, or the venue's clock may stand still "
+        "before prices are named stale; a quiet pair on a living connection is not.",
+    )
+    prices_oldest_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="Seconds after which a price that was not repeated is stale, however alive its connection.",
     )
     prices_silence_s: float = Field(
         default=10.0, gt=0, description="Seconds without any message after which a connection is opened anew."
@@ -47,6 +61,6 @@ class Settings(ServiceSettings):
     @field_validator("venue_ws_url")
     @classmethod
     def _is_websocket_url(cls, url: str) -> str:
-        if not url.startswith(("ws://", "wss://")):
-            raise ValueError("must begin with ws:// or wss://")
+        if url and not url.startswith(("ws://", "wss://", "http://", "https://")):
+            raise ValueError("must begin with ws://, wss://, http:// or https://, or be empty")
         return url

@@ -19,7 +19,7 @@ class QuoteReceived(NamedTuple):
 
 
 class TimeReceived(NamedTuple):
-    """The venue's clock, and the price of the last trade ("" if not told)."""
+    """The venue's clock, and the price of the last trade ("" if not told). ``symbol`` is "" where it is of none."""
 
     symbol: str
     at_ms: int
@@ -27,10 +27,20 @@ class TimeReceived(NamedTuple):
 
 
 class ReplyReceived(NamedTuple):
-    """The venue's answer to request ``request_id`` (-1: it names none); ``error`` is "" when it was granted."""
+    """The venue's answer to request ``request_id`` (-1: it names none); ``error`` is "" when it was granted.
+
+    ``symbol``: the one it is about, at venues that answer for each symbol ("": all that was asked for).
+    """
 
     request_id: int
     error: str = ""
+    symbol: str = ""
+
+
+class Greeted(NamedTuple):
+    """The venue is ready for requests: some ask to wait for this."""
+
+    kind: str
 
 
 class ShutdownAnnounced(NamedTuple):
@@ -57,7 +67,20 @@ class Ignored(NamedTuple):
     kind: str
 
 
-FromVenue = QuoteReceived | TimeReceived | ReplyReceived | ShutdownAnnounced | PulseReceived | Unreadable | Ignored
+One = QuoteReceived | TimeReceived | ReplyReceived | Greeted | ShutdownAnnounced | PulseReceived | Unreadable | Ignored
+
+
+class Several(NamedTuple):
+    """One message that tells several things, in order.
+
+    ``number`` counts the messages of the connection, each one more than the one before (-1: the venue does not count).
+    """
+
+    events: tuple[One, ...]
+    number: int = -1
+
+
+FromVenue = One | Several
 
 Receive = Callable[[FromVenue, int], None]
 """Takes one event and the wall clock (ns) at its arrival. Never waits, never raises."""

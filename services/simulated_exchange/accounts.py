@@ -18,13 +18,17 @@ class Balance:
 
 @dataclass(slots=True)
 class Account:
-    """One customer: key and secret for signed calls, balances by asset. ``touched`` collects assets not yet saved."""
+    """One customer: key and secret for signed calls, balances by asset. ``touched`` collects assets not yet saved.
+
+    ``takes_discount``: commission is taken from the venue's discount asset while the account has enough of it free.
+    """
 
     account_id: int
     api_key: str
     api_secret: str = field(repr=False)
     balances: dict[str, Balance] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    takes_discount: bool = False
 
     @property
     def listen_key(self) -> str:

@@ -115,7 +115,12 @@ def _build_venue(settings: Settings, store: Store, prices: PriceSource | None) -
             level_notional=settings.exchange_depth_usdt,
             levels=settings.exchange_depth_levels,
         ),
-        fees=Fees(settings.exchange_maker_fee_bps, settings.exchange_taker_fee_bps),
+        fees=Fees(
+            settings.exchange_maker_fee_bps,
+            settings.exchange_taker_fee_bps,
+            settings.exchange_discount_asset,
+            settings.exchange_discount_pct,
+        ),
         min_notional=settings.exchange_min_notional,
         band=PriceBand(),
     )

@@ -15,7 +15,7 @@ from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.binance.rate_gate import LONGEST_BAN_S, RateGate
 from services.simulated_exchange.binance.rest import reply, wall_ms
 from services.simulated_exchange.markets.files import iso
-from services.simulated_exchange.orders import VenueRefusal
+from services.simulated_exchange.orders import Cause, VenueRefusal
 from services.simulated_exchange.replay import MAX_ROWS_PER_SECOND, Replay
 from services.simulated_exchange.venue import Venue
 from shared.core.errors import Problem, Refused
@@ -43,6 +43,8 @@ class Control:
             web.post("/control/market/speed", self.speed),
             web.post("/control/market/advance", self.advance),
             web.post("/control/deposits", self.deposit),
+            web.post("/control/withdrawals", self.withdraw),
+            web.post("/control/accounts/discount", self.discount),
             web.get("/control/accounts", self.accounts),
             web.post("/control/accounts", self.add_account),
             web.get("/control/rates", self.rates),
@@ -90,13 +92,31 @@ class Control:
 
     async def deposit(self, request: web.Request) -> web.StreamResponse:
         """{"id": "d-1", "asset": "USDT", "amount": "1000", "account": "<api key>"}; account: default the first."""
+        return self._move(await _body(request), sign=1)
+
+    async def withdraw(self, request: web.Request) -> web.StreamResponse:
+        """The same body as a deposit's: the money leaves the account, as when its owner takes it elsewhere."""
+        return self._move(await _body(request), sign=-1)
+
+    async def discount(self, request: web.Request) -> web.StreamResponse:
+        """{"enabled": true, "account": "<api key>"}: pay commission in the discount asset; account: the first."""
         body = await _body(request)
+        if not isinstance(body.get("enabled"), bool):
+            raise Refused.one("enabled", body.get("enabled"), "true or false", "is not a choice")
+        account = self._account(body)
+        self._venue.take_discount(account, wanted=body["enabled"])
+        asset = self._venue.rules.fees.discount_asset
+        return reply({"account": account.account_id, "enabled": account.takes_discount, "asset": asset})
+
+    def _move(self, body: Mapping[str, Any], *, sign: int) -> web.StreamResponse:
         deposit_id = _text(body, "id", _LONGEST_ID)
         asset = parse_asset(body.get("asset"), "asset")
-        amount = _amount(body.get("amount"))
+        amount = _amount(body.get("amount")) * sign
         try:
             deposit = self._venue.deposit(deposit_id, self._account(body), asset, amount)
-        except VenueRefusal:
+        except VenueRefusal as refusal:
+            if refusal.cause is Cause.INSUFFICIENT_BALANCE:
+                raise Refused.one("amount", plain(-amount), "at most what is free", f"{asset} is not there") from None
             raise Refused.one("asset", asset, "USDT or an asset of the market", "is not an asset here") from None
         view = {"id": deposit.deposit_id, "asset": deposit.asset, "amount": plain(deposit.amount)}
         return reply(view | {"account": deposit.account_id, "time": iso(deposit.time_ms)})

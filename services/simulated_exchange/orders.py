@@ -102,7 +102,7 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """Money that came in, once per ``deposit_id``."""
+    """Money that came in (``amount`` > 0) or went out (< 0), once per ``deposit_id``."""
 
     deposit_id: str
     account_id: int
@@ -140,7 +140,7 @@ class BalancesChanged:
 
 @dataclass(frozen=True, slots=True)
 class Deposited:
-    """A deposit was credited."""
+    """A deposit was credited, or a withdrawal paid out."""
 
     deposit: Deposit
 

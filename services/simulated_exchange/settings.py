@@ -49,6 +49,12 @@ class Settings(ServiceSettings):
     )
     exchange_maker_fee_bps: Decimal = Field(default=Decimal(10), ge=0, le=1000, description="Fee of resting orders.")
     exchange_taker_fee_bps: Decimal = Field(default=Decimal(10), ge=0, le=1000, description="Fee of taking orders.")
+    exchange_discount_asset: str = Field(
+        default="BNB", description="Asset that commission may be paid in for less, by accounts that want it."
+    )
+    exchange_discount_pct: Decimal = Field(
+        default=Decimal(25), ge=0, le=100, description="How much less that is, in percent."
+    )
     exchange_min_notional: Decimal = Field(
         default=Decimal(5), gt=0, le=10**6, description="Smallest value of an order, in USDT."
     )

@@ -7,16 +7,27 @@ from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.listing import Listing, PublicTrade
 from services.simulated_exchange.orders import Order, OrderStatus, OrderType, Trade
 from shared.core.market import Instrument
-from shared.core.matching import Fill, Side, balance_changes, commission_on
-from shared.core.money import MONEY_CONTEXT
+from shared.core.matching import Commission, Fill, Side, balance_changes, commission_on, discounted_commission
+from shared.core.money import MONEY_CONTEXT, ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """Commission by role, in basis points of what is received."""
+    """Commission by role, in basis points of what is received; less where it is paid in ``discount_asset``."""
 
     maker_bps: Decimal
     taker_bps: Decimal
+    discount_asset: str = ""
+    discount_pct: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """How a fill is charged: its fee, and the price of the discount asset where the account pays in that (else 0)."""
+
+    fee_bps: Decimal
+    fees: Fees
+    discount_price: Decimal = ZERO
 
 
 def locks_balance(order: Order) -> bool:
@@ -31,15 +42,24 @@ def locked_amount(order: Order, quantity: Decimal, instrument: Instrument) -> tu
     return instrument.base, quantity
 
 
-def settle_fill(
-    account: Account, order: Order, listing: Listing, fill: Fill, fee_bps: Decimal, *, maker: bool
-) -> Trade:
+def _commission(account: Account, order: Order, instrument: Instrument, fill: Fill, charge: Charge) -> Commission:
+    """From the discount asset while there is enough of it, the fill itself included; else from what is received."""
+    fees, received = charge.fees, commission_on(fill, order.side, instrument, charge.fee_bps)
+    if not charge.discount_price:
+        return received
+    asset = fees.discount_asset
+    paid = discounted_commission(fill, charge.fee_bps, asset, charge.discount_price, fees.discount_pct)
+    change = balance_changes(fill, order.side, instrument, Commission(asset, ZERO))[asset]
+    return paid if MONEY_CONTEXT.add(account.free(asset), change) >= paid.amount else received
+
+
+def settle_fill(account: Account, order: Order, listing: Listing, fill: Fill, charge: Charge, *, maker: bool) -> Trade:
     """Book one fill on order and account at the listing's market time; what it locked is released first."""
     instrument = listing.instrument
     if locks_balance(order):
         asset, amount = locked_amount(order, fill.quantity, instrument)
         account.lock(asset, -amount)
-    commission = commission_on(fill, order.side, instrument, fee_bps)
+    commission = _commission(account, order, instrument, fill, charge)
     for asset, change in balance_changes(fill, order.side, instrument, commission).items():
         account.add_free(asset, change)
     value = MONEY_CONTEXT.multiply(fill.price, fill.quantity)

@@ -33,7 +33,7 @@ from services.simulated_exchange.orders import (
     VenueEvent,
     VenueRefusal,
 )
-from services.simulated_exchange.settlement import Fees, locked_amount, locks_balance, settle_fill
+from services.simulated_exchange.settlement import Charge, Fees, locked_amount, locks_balance, settle_fill
 from shared.core.errors import Refused
 from shared.core.matching import BookShape, OrderTerms, PriceBand, Side, crosses, fills_at_rest, filter_failures
 from shared.core.money import ZERO, plain
@@ -209,10 +209,17 @@ class Venue:
         self._by_key[api_key] = account
         return account
 
-    def deposit(self, deposit_id: str, account: Account, asset: str, amount: Decimal) -> Deposit:
-        """Credit money once per ``deposit_id``; the same again returns the first.
+    def take_discount(self, account: Account, *, wanted: bool) -> None:
+        """Have commission taken from the discount asset, or not."""
+        account.takes_discount = wanted
+        with self._store.transaction():
+            self._store.save_discount(account)
 
-        Raises Refused when the id was used for something else; VenueRefusal for an asset the venue does not know.
+    def deposit(self, deposit_id: str, account: Account, asset: str, amount: Decimal) -> Deposit:
+        """Credit money (below 0: pay it out) once per ``deposit_id``; the same again returns the first.
+
+        Raises Refused when the id was used for something else; VenueRefusal for an asset the venue does not know, or
+        more of it than is free.
         """
         known = self._store.find_deposit(deposit_id)
         if known:
@@ -222,6 +229,8 @@ class Venue:
             return known
         if asset != QUOTE and asset not in {listing.instrument.base for listing in self.listings.values()}:
             raise VenueRefusal(Cause.UNKNOWN_ASSET, asset)
+        if account.free(asset) < -amount:
+            raise VenueRefusal(Cause.INSUFFICIENT_BALANCE, asset)
         deposit = Deposit(deposit_id, account.account_id, asset, amount, self.market_ms)
         with self._store.transaction():
             account.add_free(asset, amount)
@@ -231,7 +240,7 @@ class Venue:
         return deposit
 
     def deposits(self, account: Account) -> list[Deposit]:
-        """Deposits of an account, newest first."""
+        """Deposits (and, with an amount below 0, withdrawals) of an account, newest first."""
         return self._store.deposits(account.account_id)
 
     # -- orders ---------------------------------------------------------------------------------------------------
@@ -280,7 +289,8 @@ class Venue:
             if locks_balance(order):
                 account.lock(*locked_amount(order, order.quantity, listing.instrument))
             for fill in planned.fills:
-                trade = settle_fill(account, order, listing, fill, self.rules.fees.taker_bps, maker=False)
+                charge = self._charge(account, self.rules.fees.taker_bps)
+                trade = settle_fill(account, order, listing, fill, charge, maker=False)
                 trades.append(trade)
                 events.append(OrderReported(copy.copy(order), Change.TRADE, trade))
             if order.is_open and not planned.rests:
@@ -289,7 +299,7 @@ class Venue:
             self._save(account, order, trades)
         if order.is_open:
             self._open[order.symbol][order.order_id] = order
-        self._tell([*events, self._balances_of(order, listing)])
+        self._tell([*events, self._balances_of(order, listing, trades)])
         return order, trades
 
     def cancel(
@@ -307,7 +317,7 @@ class Venue:
             self._save(account, order, [])
         del self._open[symbol][order.order_id]
         report = OrderReported(copy.copy(order), Change.CANCELED, cancel_id=cancel_id)
-        self._tell([report, self._balances_of(order, self.listings[symbol])])
+        self._tell([report, self._balances_of(order, self.listings[symbol], [])])
         return order
 
     def open_orders(self, account: Account, symbol: str | None = None) -> list[Order]:
@@ -358,10 +368,11 @@ class Venue:
             account = self.accounts[order.account_id]
             for fill in fills_at_rest(order.side, book.against(order.side), order.remaining, order.price):
                 order.updated_ms = now
-                trade = settle_fill(account, order, listing, fill, self.rules.fees.maker_bps, maker=True)
+                charge = self._charge(account, self.rules.fees.maker_bps)
+                trade = settle_fill(account, order, listing, fill, charge, maker=True)
                 self._save(account, order, [trade])
                 events.append(OrderReported(copy.copy(order), Change.TRADE, trade))
-                events.append(self._balances_of(order, listing))
+                events.append(self._balances_of(order, listing, [trade]))
             if not order.is_open:
                 del resting[order.order_id]
         return events
@@ -372,8 +383,14 @@ class Venue:
             self._store.add_trade(trade)
         self._store.save_balances(account)
 
-    def _balances_of(self, order: Order, listing: Listing) -> BalancesChanged:
-        return BalancesChanged(order.account_id, (listing.instrument.base, listing.instrument.quote))
+    def _charge(self, account: Account, fee_bps: Decimal) -> Charge:
+        fees = self.rules.fees
+        listing = self.listings.get(fees.discount_asset + QUOTE) if account.takes_discount else None
+        return Charge(fee_bps, fees, listing.price if listing is not None and listing.is_listed else ZERO)
+
+    def _balances_of(self, order: Order, listing: Listing, trades: Sequence[Trade]) -> BalancesChanged:
+        traded = (listing.instrument.base, listing.instrument.quote, *(trade.commission_asset for trade in trades))
+        return BalancesChanged(order.account_id, tuple(dict.fromkeys(traded)))
 
     def _tell(self, events: Sequence[VenueEvent]) -> None:
         for listener in self._listeners:

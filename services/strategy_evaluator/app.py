@@ -11,10 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 from services.strategy_evaluator.adapters.nats_outbound import SOURCE, Outbound
-from services.strategy_evaluator.evaluation import Clocks, Evaluation, Pace
+from services.strategy_evaluator.evaluation import Evaluation
 from services.strategy_evaluator.handlers import Handlers, HeartbeatHandler, heartbeat
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
+from services.strategy_evaluator.pace import Clocks, Pace
 from services.strategy_evaluator.prices import Patience
 from services.strategy_evaluator.settings import Settings
 from shared.contracts import subjects

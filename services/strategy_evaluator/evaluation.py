@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -11,6 +10,7 @@ from itertools import islice
 from services.strategy_evaluator.asking import Ask, Asking, ask_for
 from services.strategy_evaluator.journal import Journal, Noted
 from services.strategy_evaluator.membership import Members
+from services.strategy_evaluator.pace import Clocks, Pace
 from services.strategy_evaluator.portfolios import Portfolio, Portfolios
 from services.strategy_evaluator.prices import News, Patience, VenuePrices
 from services.strategy_evaluator.unfinished import Unfinished
@@ -36,32 +36,32 @@ _CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How long to wait, by the steady clock, before a plan is repeated (``repeat_s``), follows one that fell short
-    (``spacing_s``), or an exit or a cycle is asked for again (``ask_repeat_s``)."""
-
-    repeat_s: float = 10.0
-    spacing_s: float = 1.0
-    ask_repeat_s: float = 6.0
-    confirming_quotes: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Nanoseconds: ``wall_ns`` since 1970 (what frames and plans carry), ``steady_ns`` never set (how long ago)."""
-
-    wall_ns: Callable[[], int] = time.time_ns
-    steady_ns: Callable[[], int] = time.monotonic_ns
-
-
-@dataclass(frozen=True, slots=True)
 class PlanToPublish:
-    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event)."""
+    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event).
+
+    ``sequence``: of the executor's last word on the strategy that was known then.
+    """
 
     strategy: StrategyView
     plan: Plan
     decided_ns: int
     tick_received_ns: int
+    sequence: int = -1
+
+    @property
+    def message_id(self) -> str:
+        """Names the plan, what it is for, and what was known: the executor may drop a plan and later take the same.
+
+        It drops one while money is paid out, for instance. Whatever makes it think otherwise it tells, under another
+        sequence; without that the stream would swallow the repetition as one it has.
+        """
+        return f"{self.decision_id}.{self.sequence}"
+
+    @property
+    def decision_id(self) -> str:
+        """Names the plan and what it is for: one that was dropped may have had the same id, but another purpose."""
+        draft = self.plan.draft
+        return ".".join(filter(None, (draft.plan_id, draft.kind, draft.answers)))
 
 
 @dataclass(slots=True)
@@ -140,7 +140,7 @@ class Evaluation:
         if not hits and not unquoted and not self._journal.keeps_all:
             return
         market = prices.market(now_ns)
-        self._enqueue(slot for slot in unquoted if slot not in hits)
+        self._enqueue_unbroken((slot for slot in unquoted if slot not in hits), news)
         for number, (slot, received_ns) in enumerate(hits.items()):
             by_quote_ns = 0 if news.repeated else received_ns
             if number < _LOOKS_AT_ONCE and slot not in self._pending:
@@ -149,6 +149,14 @@ class Evaluation:
                 self._enqueue((slot,), by_quote_ns)
         if self._journal.keeps_all and not news.repeated and market is not None:
             self._record_others(prices.venue, market, hits)
+
+    def _enqueue_unbroken(self, slots: Iterable[int], news: News) -> None:
+        """Look at these for another reason than a quote; one that came at the same time has been seen all the same."""
+        quoted = {} if news.repeated else {quote.asset: quote.received_ns for quote in news.quotes}
+        for slot in slots:
+            view, position = self.portfolios.at(slot).view, self.portfolios.at(slot).position
+            assets = (*(view.definition.targets if view else ()), *(position.holdings if position else ()))
+            self._enqueue((slot,), max((quoted.get(asset, 0) for asset in assets), default=0))
 
     def _record_others(self, venue: str, market: Market, looked_at: Collection[int]) -> None:
         """Record why nothing is done about the strategies whose certificates hold, with the figures of this moment."""
@@ -225,8 +233,8 @@ class Evaluation:
     def unpublished(self, failed: PlanToPublish) -> None:
         """A plan could not be published: look again soon."""
         portfolio = self.portfolios.of(failed.strategy.strategy_id)
-        if portfolio.emission.plan_id == failed.plan.draft.plan_id:
-            portfolio.emission.plan_id = ""
+        if portfolio.emission.message_id == failed.message_id:
+            portfolio.emission.message_id = ""
             self._recheck(portfolio, self._steady_ns() + int(self._pace.spacing_s * _NS))
 
     def ask_failed(self, failed: Ask, after_s: float) -> None:
@@ -346,20 +354,21 @@ class Evaluation:
             self._journal.held(replace(noted, code=Reason.HALTED.value, figures=figures))
             self._recheck(portfolio, now_ns + int(self._pace.spacing_s * _NS))
             return
-        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.plan_id)
+        decided_ns = self._wall_ns()
+        made = PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns, portfolio.sequence)
+        wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.message_id == made.message_id)
         if now_ns < wait_until_ns:
             self._recheck(portfolio, wait_until_ns)
             return
-        draft = plan.draft
-        emission.plan_id, emission.at_ns = draft.plan_id, now_ns
+        emission.message_id, emission.at_ns = made.message_id, now_ns
         self._recheck(portfolio, now_ns + int(self._pace.repeat_s * _NS))
-        decided_ns = self._wall_ns()
-        self.plans.put_nowait(PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns))
-        self._journal.acted(replace(noted, unique_id=f"{draft.plan_id}.decided", plan_id=draft.plan_id))
+        self.plans.put_nowait(made)
+        unique_id, plan_id = f"{made.decision_id}.decided", plan.draft.plan_id
+        self._journal.acted(replace(noted, unique_id=unique_id, plan_id=plan_id))
 
-    def _wait_ns(self, situation: Situation, plan: Plan, emitted: str) -> int:
+    def _wait_ns(self, situation: Situation, plan: Plan, is_repeated: bool) -> int:
         """How long after the last plan this one must wait: long for the same, a little after one that fell short."""
-        if emitted == plan.draft.plan_id:
+        if is_repeated:
             return int(self._pace.repeat_s * _NS)
         outcome = situation.progress.last_outcome
         asked_for = plan.draft.kind in {INITIAL, EXIT} or bool(plan.draft.answers)

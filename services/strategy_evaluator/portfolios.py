@@ -2,8 +2,9 @@
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from sys import intern
 
 import numpy as np
 
@@ -23,7 +24,7 @@ _LEAVING = frozenset({RequestStage.HOLDING, RequestStage.PAYING, RequestStage.FR
 class Emission:
     """The last plan this evaluator published for a strategy, and when by the steady clock; "" for none."""
 
-    plan_id: str = ""
+    message_id: str = ""
     at_ns: int = 0
 
 
@@ -76,8 +77,9 @@ class Portfolio:
         """Adopt a strategy's state; whether it was news. Raises Refused for a definition that cannot be read."""
         if self.view is not None and changed.version <= self.view.version:
             return False
+        before = self.view
         self.view = StrategyView(
-            strategy_id=changed.strategy_id,
+            strategy_id=self.strategy_id,
             version=changed.version,
             status=changed.status,
             definition=changed.definition(),
@@ -91,16 +93,20 @@ class Portfolio:
             money_arriving=any(one.stage is RequestStage.FUNDING for one in changed.requests),
             money_leaving=any(one.stage in _LEAVING for one in changed.requests),
         )
-        self.confirmations = NONE_YET
+        if before is not None and (before.status, before.definition) == (self.view.status, self.view.definition):
+            # Every step of a peak is a new state: it must not keep a take-profit from being confirmed.
+            self.confirmations = replace(self.confirmations, peak_pct=None, peak_count=0)
+        else:
+            self.confirmations = NONE_YET
         return True
 
     def take_position(self, changed: PositionChanged) -> bool:
         """Adopt a position; whether it was news."""
         if self.position is not None and changed.version <= self.position.version:
             return False
-        self.position = Position(
-            changed.strategy_id, changed.version, changed.fills_posted, changed.holdings, changed.contributed
-        )
+        # The names that messages bring are a copy each: one per asset is enough, and one id per strategy.
+        holdings = {intern(asset): held for asset, held in changed.holdings.items()}
+        self.position = Position(self.strategy_id, changed.version, changed.fills_posted, holdings, changed.contributed)
         return True
 
     def take_progress(self, progressed: PlanProgressed) -> bool:
@@ -111,7 +117,7 @@ class Portfolio:
         last = progressed.last_closed
         closed_at: datetime | None = None if last is None else last.market_time
         self.progress = PlanProgress(
-            strategy_id=progressed.strategy_id,
+            strategy_id=self.strategy_id,
             open_plan_id=progressed.open_plan_id,
             last_closed_plan_id="" if last is None else last.plan_id,
             last_outcome=None if last is None else last.outcome,
@@ -122,8 +128,8 @@ class Portfolio:
             held=bool(progressed.held_for),
             position_required=progressed.position_required,
         )
-        self.last_kind = "" if last is None else last.kind
-        self.last_reason = "" if last is None else last.reason
+        self.last_kind = "" if last is None else intern(last.kind)
+        self.last_reason = "" if last is None else intern(last.reason)
         self.last_answers = "" if last is None else last.answers
         return True
 

@@ -118,7 +118,7 @@ class VenuePrices:
                 each.tick_size,
                 each.min_notional,
                 each.taker_fee,
-                each.tradable,
+                each.tradable and not each.unreconciled,
             )
             for each in listed.instruments
             if each.quote == listed.quote
@@ -196,7 +196,8 @@ class VenuePrices:
     def _accept(self, quotes: Iterable[FrameQuote], number: int) -> tuple[tuple[FrameQuote, ...], tuple[str, ...]]:
         accepted, freshened = [], []
         for quote in quotes:
-            if not (0.0 < float(quote.bid) < inf and 0.0 < float(quote.ask) < inf):
+            # The feed has judged every quote already; what no market can tell is not believed even from the feed.
+            if not 0.0 < float(quote.bid) <= float(quote.ask) < inf:
                 self.refused += 1
                 continue
             self.quotes.put(quote)

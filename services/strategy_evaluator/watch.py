@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 
 from shared.contracts.frames import FrameQuote
-from shared.core.certificates import Certificate, log_prices
+from shared.core.certificates import Certificate, barriers
 from shared.core.drift_index import DriftIndex
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ class Watch:
         self._forget_waiting(slot)
         if certificate.assets and math.isfinite(certificate.log_band):
             ids = [self._asset_id(watch, asset) for asset in certificate.assets]
-            self._index.put(slot, ids, log_prices(certificate), certificate.log_band)
+            self._index.put(slot, ids, *barriers(certificate))
         else:
             self._index.remove(slot)
         if certificate.until is not None:

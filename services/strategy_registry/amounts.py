@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 
 from services.strategy_registry.market import Market
 from services.strategy_registry.records import StrategyRecord
 from shared.core import drift, minimums
 from shared.core.auto_invest import AutoInvest
 from shared.core.errors import Problem, Refused, RetryLater, shown
-from shared.core.money import HUNDRED, ONE, ZERO, exact, plain
+from shared.core.money import HUNDRED, ONE, ZERO, exact, parse_decimal, plain
 from shared.core.rules import leg_widths
 from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition
 
@@ -29,15 +30,47 @@ def worth_of(asset: str, amount: Decimal, market: Market) -> Decimal:
 
 
 @exact
-def total_of(holdings: Mapping[str, Decimal], market: Market) -> Decimal:
-    """Worth of everything held, in the quote currency at bid. Raises RetryLater when a price is not known now."""
-    return sum((amount * _bid(asset, market) for asset, amount in holdings.items() if amount), ZERO)
+def worth_at(amount: Decimal, bid: Decimal) -> Decimal:
+    """Worth in the quote currency at this bid, to 8 decimals."""
+    return amount if bid == ONE else (amount * bid).quantize(_SMALLEST)
+
+
+@exact
+def total_of(
+    holdings: Mapping[str, Decimal], market: Market, bids: Mapping[str, Decimal] = MappingProxyType({})
+) -> Decimal:
+    """Worth of everything held, in the quote currency: at these ``bids``, or else at the market's.
+
+    Raises RetryLater when a price is not known now.
+    """
+    held = {asset: amount for asset, amount in holdings.items() if amount}
+    return sum((amount * (bids.get(asset) or _bid(asset, market)) for asset, amount in held.items()), ZERO)
+
+
+def bids_told(inputs: Mapping[str, str]) -> dict[str, Decimal]:
+    """The bids by asset among the figures behind a decision; see ``shared.core.verdicts.Figures``."""
+    told = {name.removeprefix("price."): text for name, text in inputs.items() if name.startswith("price.")}
+    return {asset: parse_decimal(text, f"price.{asset}") for asset, text in told.items()}
 
 
 @exact
 def worth_on_its_way(record: StrategyRecord) -> Decimal:
     """Worth of the money that was asked for and is not settled yet, when it was asked for."""
     return sum((one.worth or ZERO for one in record.transfers if one.settlement is None), ZERO)
+
+
+def funds_settled(record: StrategyRecord) -> int:
+    """How many times money that was asked for while it ran has arrived or was refused."""
+    return record.counts.funds - sum(1 for one in record.transfers if one.purpose == "fund" and one.settlement is None)
+
+
+def require_same_money(record: StrategyRecord, settled_before: int) -> None:
+    """Raises RetryLater when money has settled since ``funds_settled`` was ``settled_before``.
+
+    A position read before that has none of it, and it is not on its way any more: nobody would count it.
+    """
+    if funds_settled(record) != settled_before:
+        raise RetryLater("money has just arrived: what has been put in is read again", after_s=0.2)
 
 
 def refuse_untradable(wanted: Mapping[str, str], market: Market) -> None:

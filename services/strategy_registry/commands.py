@@ -177,11 +177,16 @@ class Registry:
             return refused
 
     async def _closing_figures(self, event: TransferSettled) -> Mapping[str, str]:
-        """What its whole life came to (quote currency), as far as it is known now: closing waits for nothing."""
+        """What its whole life came to (quote currency), as far as it is known now: closing waits for nothing.
+
+        What its own rule has ended is worth what led to that; the market's newest snapshot may be of another moment.
+        """
         try:
+            record = await self._answering.record(event.strategy_id)
+            bids = record.facts.exit_prices or amounts.bids_told(record.facts.stop_inputs)
             position = await self._market_data.position(event.strategy_id)
             market = await self._market_data.market(event.venue, self._answering.clock())
-            returned = amounts.total_of(event.amounts, market)
+            returned = amounts.total_of(event.amounts, market, bids)
         except (RetryLater, Refused) as reason:
             _log.info("%s closes without figures: %s", event.strategy_id, reason)
             return {}

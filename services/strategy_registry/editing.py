@@ -9,18 +9,17 @@ from typing import Any
 from services.strategy_registry import amounts, cycles, requests
 from services.strategy_registry.market import Market
 from services.strategy_registry.records import Advance, Status, StrategyRecord, changed, refuse_unless
-from shared.contracts.lifecycle import EditStrategy, FieldChanged
+from shared.contracts.lifecycle import EDITABLE_FIELDS, EditStrategy, FieldChanged
 from shared.core.errors import Conflict, Problem, Refused, shown
 from shared.core.rules import ExitAction, ExitLevel
 from shared.core.strategy import StrategyDefinition, parse_strategy, strategy_document
 
-EDITABLE = ("name", "targets", "rebalance", "take_profit", "stop_loss", "auto_invest")
 REMOVABLE = ("take_profit", "stop_loss", "auto_invest")
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A valid edit. ``fields``: those of EDITABLE that differ."""
+    """A valid edit. ``fields``: those of EDITABLE_FIELDS that differ."""
 
     before: StrategyDefinition
     after: StrategyDefinition
@@ -50,7 +49,7 @@ def edit_of(record: StrategyRecord, command: EditStrategy, max_assets: int) -> E
         max_assets=max(max_assets, len(before.targets)),
     )
     old, new = strategy_document(before), strategy_document(after)
-    fields = frozenset(field for field in EDITABLE if old.get(field) != new.get(field))
+    fields = frozenset(field for field in EDITABLE_FIELDS if old.get(field) != new.get(field))
     if not fields:
         given = ", ".join(command.changes) or "nothing"
         raise Refused.one("changes", given, "a value that differs from the one now", "changes nothing")
@@ -108,14 +107,14 @@ def fields_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple
 
 def _refuse_fields(changes: Mapping[str, Any]) -> None:
     problems = [
-        Problem(shown(str(field)), shown(value), ", ".join(EDITABLE), "cannot be edited")
+        Problem(shown(str(field)), shown(value), ", ".join(EDITABLE_FIELDS), "cannot be edited")
         for field, value in changes.items()
-        if field not in EDITABLE
+        if field not in EDITABLE_FIELDS
     ]
     problems += [
         Problem(field, "null", "a value", "cannot be taken away")
         for field, value in changes.items()
-        if value is None and field in EDITABLE and field not in REMOVABLE
+        if value is None and field in EDITABLE_FIELDS and field not in REMOVABLE
     ]
     if problems:
         raise Refused(problems)

@@ -161,8 +161,8 @@ def with_progress(record: StrategyRecord, progress: PlanProgressed) -> StrategyR
     is_purchase = closed and closed.kind == INITIAL and has_purchased(closed.outcome, closed.fills)
     if closed and is_purchase and facts.initial_closed_at is None:
         facts = replace(facts, initial_closed_at=closed.market_time)
-    if closed and closed.kind == EXIT and closed.outcome in _SOLD:
-        facts = replace(facts, exit_sold=True)
+    if closed and closed.kind == EXIT and closed.outcome in _SOLD and not facts.exit_sold:
+        facts = replace(facts, exit_sold=True, exit_prices=dict(closed.prices))
     if progress.sealed and facts.sealed_fills is None:
         facts = replace(facts, sealed_fills=progress.fills_total)
     return requests.with_progress(replace(record, facts=facts), progress)

@@ -20,7 +20,7 @@ from shared.core.situation import Peak, RequestKind
 from shared.core.strategy import StrategyDefinition, StrategyStatus, parse_strategy
 
 MAX_REQUESTS = 20
-"""How many requests of one strategy may be open."""
+"""How many withdrawals of one strategy may be open, and how many other requests."""
 
 Status = StrategyStatus
 
@@ -122,6 +122,7 @@ class Facts:
     stop_action: ExitAction = ExitAction.SELL
     initial_closed_at: datetime | None = None
     exit_sold: bool = False
+    exit_prices: Mapping[str, Decimal] = field(default_factory=dict)
     sealed_fills: int | None = None
     released: bool | None = None
     release_refusal: str = ""

@@ -227,11 +227,16 @@ def _request_id(record: StrategyRecord) -> str:
 
 
 def _appended(record: StrategyRecord, request: OpenRequest) -> StrategyRecord:
-    """The record with the request at the end of the line, under the next id. Raises Refused when the line is full."""
-    if len(record.requests) >= MAX_REQUESTS:
-        allowed = f"at most {MAX_REQUESTS} open requests"
+    """The record with the request at the end of the line, under the next id. Raises Refused when the line is full.
+
+    Payouts are counted by themselves: what waits until a strategy is resumed must not keep its owner from the money.
+    """
+    pays = request.kind is RequestKind.WITHDRAW
+    alike = sum((one.kind is RequestKind.WITHDRAW) == pays for one in record.requests)
+    if alike >= MAX_REQUESTS:
+        allowed = f"at most {MAX_REQUESTS} open {'withdrawals' if pays else 'requests beside withdrawals'}"
         message = "are open: wait until some of them are done"
-        raise Refused.one("requests", len(record.requests), allowed, message)
+        raise Refused.one("requests", alike, allowed, message)
     counted = replace(record, counts=replace(record.counts, requests=record.counts.requests + 1))
     return replace(counted, requests=(*record.requests, replace(request, request_id=_request_id(counted))))
 

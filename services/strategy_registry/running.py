@@ -27,6 +27,7 @@ from shared.contracts.lifecycle import (
 from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Message, Meta
 from shared.core.errors import Refused, RetryLater
+from shared.core.money import ZERO
 
 MAX_VERSIONS = 200
 """How many versions one reply may have: it must stay below what a message can carry."""
@@ -39,10 +40,11 @@ RunningCommand = EditStrategy | AddMoney | WithdrawMoney | PauseStrategy | Resum
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a strategy holds and its venue's market now."""
+    """What a strategy holds and its market now. ``funds_settled``: of the record, before the position was read."""
 
     position: PositionChanged
     market: Market
+    funds_settled: int
 
 
 class RunningStrategies:
@@ -87,6 +89,7 @@ class RunningStrategies:
 
         def step(record: StrategyRecord, known_worth: Worth) -> Advance:
             refuse_unless(record, *_MAY_HAVE_MONEY_MOVED)
+            amounts.require_same_money(record, known_worth.funds_settled)
             asset = command.asset or str(record.document["funding_asset"])
             contributed_in = known_worth.position.contributed_in
             worth = amounts.added_worth(record, asset, command.amount, contributed_in, known_worth.market)
@@ -138,15 +141,22 @@ class RunningStrategies:
         amount = cycles.amount_of(plan, state)
         money: cycles.CycleMoney | None = None
         if command.made:
-            worth = await self._worth(record)
-            value = amounts.worth_of(plan.asset, amount, worth.market)
-            money = cycles.CycleMoney(value, worth.position.contributed_in)
+            position = await self._market_data.position(record.strategy_id)
+            if command.price is not None:
+                if command.price <= ZERO:
+                    raise Refused.one("price", str(command.price), "more than 0", "is no price")
+                value = amounts.worth_at(amount, command.price)
+            else:
+                market = await self._market_data.market(record.venue, self._answering.clock())
+                value = amounts.worth_of(plan.asset, amount, market)
+            money = cycles.CycleMoney(value, position.contributed_in)
 
         def step(found: StrategyRecord) -> Advance:
             if not cycles.is_due(found, command):
                 return Advance(found)
             if found.revision != record.revision or found.auto_invest != state:
                 raise RetryLater("the strategy has just been changed", after_s=0.2)
+            amounts.require_same_money(found, amounts.funds_settled(record))
             try:
                 return requests.cycle_run(found, command, money, self._answering.clock())
             except Refused as full:
@@ -174,7 +184,8 @@ class RunningStrategies:
 
     async def _worth(self, record: StrategyRecord) -> Worth:
         position = await self._market_data.position(record.strategy_id)
-        return Worth(position, await self._market_data.market(record.venue, self._answering.clock()))
+        market = await self._market_data.market(record.venue, self._answering.clock())
+        return Worth(position, market, amounts.funds_settled(record))
 
     async def _prepared(
         self,

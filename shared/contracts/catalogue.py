@@ -64,6 +64,8 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec("COMMANDS", (subjects.TRANSFER_COMMANDS_ALL, subjects.EXECUTOR_COMMANDS_ALL), GIB),
     StreamSpec("TRANSFERS", (subjects.TRANSFERS_ALL,), GIB),
     StreamSpec("LEDGER", (subjects.LEDGER_ALL,), 8 * GIB),
+    StreamSpec("BOOKS", (subjects.BOOKS_ALL,), GIB // 16, last_value_only=True, discard_new=False, deny_delete=False),
+    StreamSpec("RECONCILIATION", (subjects.RECONCILIATION_ALL,), GIB),
     StreamSpec("EVALUATIONS", (subjects.EVALUATIONS_ALL,), 2 * GIB, max_age_s=90 * DAY_S, discard_new=False),
     StreamSpec("NOTIFICATIONS", (subjects.NOTIFICATIONS_ALL,), GIB // 4, max_age_s=90 * DAY_S, discard_new=False),
     StreamSpec("HALTS", (subjects.HALTS_ALL,), GIB // 16, last_value_only=True, discard_new=False, deny_delete=False),
@@ -77,6 +79,7 @@ EXECUTOR_COMMANDS = ConsumerSpec(
 LEDGER_FILLS = ConsumerSpec("ORDERS", "ledger-fills", (subjects.ORDERS_FILLED_ALL,), max_ack_pending=256)
 LEDGER_DEPOSITS = ConsumerSpec("DEPOSITS", "ledger-deposits", (subjects.DEPOSITS_ALL,))
 LEDGER_COMMANDS = ConsumerSpec("COMMANDS", "ledger-commands", (subjects.TRANSFER_COMMANDS_ALL,), max_ack_pending=64)
+LEDGER_DIFFERENCES = ConsumerSpec("RECONCILIATION", "ledger-differences", (subjects.BALANCES_DIFFERED_ALL,))
 REGISTRY_PLAN_RESULTS = ConsumerSpec("PLAN_RESULTS", "strategy_registry-plan-results", (subjects.PLAN_RESULTS_ALL,))
 REGISTRY_TRANSFERS = ConsumerSpec("TRANSFERS", "strategy_registry-transfers", (subjects.TRANSFERS_ALL,))
 
@@ -86,6 +89,7 @@ CONSUMERS: tuple[ConsumerSpec, ...] = (
     LEDGER_FILLS,
     LEDGER_DEPOSITS,
     LEDGER_COMMANDS,
+    LEDGER_DIFFERENCES,
     REGISTRY_PLAN_RESULTS,
     REGISTRY_TRANSFERS,
 )

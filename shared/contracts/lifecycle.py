@@ -87,7 +87,8 @@ class RunAutoInvest(Message):
 
     ``due_at``: the newest scheduled date that has come (for a drawdown: the market time). ``made``: False records that
     the date was missed by more than the grace period. ``left_out``: earlier dates that came meanwhile and are not made
-    up for. ``inputs``: the figures behind it.
+    up for. ``inputs``: the figures behind it. ``price``: bid of the money's asset in the quote currency at market time:
+    the money counts as put in at this price. None: at the one the registry knows.
     """
 
     TYPE: ClassVar[str] = "trimtab.strategy.run_auto_invest"
@@ -100,6 +101,7 @@ class RunAutoInvest(Message):
     made: bool = True
     left_out: tuple[Timestamp, ...] = ()
     inputs: dict[str, str] = {}
+    price: Amount | None = None
 
 
 class ListVersions(Message):

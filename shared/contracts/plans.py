@@ -65,7 +65,10 @@ class RebalancePlanned(Message):
 
 
 class PlanClosedSummary(Part):
-    """The last plan of a strategy that ended. ``worst_drift_pct``: at the prices it was executed at, in points."""
+    """The last plan of a strategy that ended. ``worst_drift_pct``: at the prices it was executed at, in points.
+
+    ``prices``: the bids that an exit was planned at, by asset; empty for every other kind.
+    """
 
     plan_id: str
     kind: str
@@ -78,6 +81,7 @@ class PlanClosedSummary(Part):
     fills: int
     worst_drift_pct: Number | None = None
     answers: str = ""
+    prices: dict[str, Amount] = {}
 
 
 class PlanProgressed(Message):

@@ -6,7 +6,10 @@ from shared.contracts.wire import Amount, Message, Part, Timestamp
 
 
 class InstrumentListed(Part):
-    """One tradable pair with its filters; see ``shared.core.market.Instrument``."""
+    """One tradable pair with its filters; see ``shared.core.market.Instrument``.
+
+    ``unreconciled``: venue and books differ in its assets, so it is priced but not traded until that is explained.
+    """
 
     symbol: str
     base: str
@@ -18,6 +21,7 @@ class InstrumentListed(Part):
     min_notional: Amount
     taker_fee: Amount
     tradable: bool = True
+    unreconciled: bool = False
 
 
 class InstrumentsListed(Message):
@@ -44,7 +48,8 @@ class PricesSnapshotted(Message):
     """The newest quote of every asset of a venue, sent about once a second: where a new evaluator starts.
 
     ``sequence`` is that of the last frame it includes; ``epoch`` changes when the feed restarts (sequences begin anew).
-    ``stale`` names the assets whose quote is older than the feed's limit; they must not be traded on.
+    ``stale`` names the assets that must not be traded on, ``stale_because`` the feed's reason for each of them;
+    ``refused`` counts what the feed did not believe since its start, by reason.
     """
 
     TYPE: ClassVar[str] = "trimtab.prices.snapshotted"
@@ -55,4 +60,5 @@ class PricesSnapshotted(Message):
     market_time: Timestamp
     quotes: tuple[QuoteSeen, ...]
     stale: tuple[str, ...] = ()
+    stale_because: dict[str, str] = {}
     refused: dict[str, int] = {}

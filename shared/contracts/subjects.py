@@ -18,11 +18,17 @@ LEDGER_ALL = "ledger.*"
 EVALUATIONS_ALL = "evaluations.*"
 NOTIFICATIONS_ALL = "notifications.*"
 HALTS_ALL = "halts.*"
+BOOKS_ALL = "books.*"
+RECONCILIATION_ALL = "reconciliation.>"
+BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
 DEAD_LETTERS_ALL = "dead-letters.>"
 
 STRATEGY_COMMANDS = "strategy-commands"
 """Core NATS request and reply, queue group ``strategy_registry``: the commands of ``shared.contracts.strategies`` and
 ``shared.contracts.lifecycle``."""
+
+LEDGER_COMMANDS = "ledger-commands"
+"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""
@@ -127,8 +133,28 @@ def evaluations(strategy_id: str) -> str:
 
 
 def notifications(strategy_id: str) -> str:
-    """NotificationRaised."""
+    """NotificationRaised; for what concerns no strategy the venue's name stands in place of its id."""
     return f"notifications.{strategy_id}"
+
+
+def books(venue: str) -> str:
+    """BooksTotalled."""
+    return f"books.{venue}"
+
+
+def balances_differed(venue: str) -> str:
+    """BalanceDiffered."""
+    return f"reconciliation.{venue}.differed"
+
+
+def foreign_orders(venue: str) -> str:
+    """ForeignOrderFound."""
+    return f"reconciliation.{venue}.foreign-order"
+
+
+def suspense(venue: str) -> str:
+    """SuspenseChanged."""
+    return f"reconciliation.{venue}.suspense"
 
 
 def dead_letters(stream: str, consumer: str) -> str:

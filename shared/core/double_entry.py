@@ -2,7 +2,11 @@
 
 A posting moves a positive amount of one asset from a source to a destination; a transaction is a set of postings that
 happen together. Whatever is posted, the balances of all accounts sum to zero in every asset. The other side of
-everything that enters or leaves is the venue's own account, the only one that may be negative.
+everything that enters or leaves is the venue's own account, which is negative by that.
+
+What a venue holds for us is, per asset, wallet + strategies + suspense. Suspense is signed: above zero it is money
+that is there and that nobody has claimed; below zero it is money that is gone (or was never there) and that somebody
+must bear. So a fact is never refused for lack of money, and nobody's own balance is ever below zero.
 
 Source of the method: double-entry bookkeeping as in TigerBeetle ("Two-phase transfers", "Currency exchange") and
 Formance (numscript postings: source, destination, asset, amount).
@@ -19,6 +23,7 @@ from shared.core.money import MAX_DECIMALS, MAX_DIGITS, ZERO, plain
 EXACT_SUMS = Context(prec=80, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 
 _VENUE = "venue:"
+_SUSPENSE = "suspense:"
 _MAX_ASSET_LENGTH = 32
 
 Changes = Mapping[tuple[str, str], Decimal]
@@ -46,13 +51,13 @@ def fees_account(venue: str) -> str:
 
 
 def suspense_account(venue: str) -> str:
-    """Differences between books and venue that nobody has explained yet."""
-    return f"suspense:{venue}"
+    """What nobody has explained or borne yet: above zero a surplus at the venue, below zero what is missing there."""
+    return f"{_SUSPENSE}{venue}"
 
 
 def may_be_negative(account: str) -> bool:
-    """Whether an account may owe: only a venue's own."""
-    return account.startswith(_VENUE)
+    """Whether an account may owe: only a venue's own, and its suspense."""
+    return account.startswith((_VENUE, _SUSPENSE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,71 @@ def postings_of_fill(trade: Trade) -> tuple[Posting, ...]:
     else:
         movements.append((venue, strategy, trade.fee_asset, trade.fee.copy_negate()))
     return tuple(Posting(*movement) for movement in movements if movement[3] != 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What a fill may be taken from, by asset: of the strategy that traded, and of the wallet (for the fee only)."""
+
+    strategy: Mapping[str, Decimal]
+    wallet: Mapping[str, Decimal]
+
+
+def covered(postings: Iterable[Posting], trade: Trade, cover: Cover) -> tuple[Posting, ...]:
+    """The movements of a fill with each taken from who can bear it; the amounts are the same in all.
+
+    A fee the strategy does not hold (the asset of a fee discount) is borne by the wallet, and what the wallet does not
+    hold either by suspense. What was given to the venue and the strategy does not hold is taken from suspense.
+    """
+    strategy, wallet = strategy_account(trade.strategy_id), wallet_account(trade.venue)
+    suspense, fees = suspense_account(trade.venue), fees_account(trade.venue)
+    held = {strategy: dict(cover.strategy), wallet: dict(cover.wallet)}
+    found: list[Posting] = []
+    for posting in postings:
+        if posting.destination == strategy:
+            own = held[strategy]
+            own[posting.asset] = EXACT_SUMS.add(own.get(posting.asset, ZERO), posting.amount)
+            found.append(posting)
+            continue
+        rest = posting.amount
+        for bearer in (strategy, wallet) if posting.destination == fees else (strategy,):
+            taken = min(rest, held[bearer].get(posting.asset, ZERO))
+            if taken > 0:
+                held[bearer][posting.asset] = EXACT_SUMS.subtract(held[bearer][posting.asset], taken)
+                rest = EXACT_SUMS.subtract(rest, taken)
+                found.append(Posting(bearer, posting.destination, posting.asset, taken))
+        if rest > 0:
+            found.append(Posting(suspense, posting.destination, posting.asset, rest))
+    return tuple(found)
+
+
+def in_suspense(postings: Iterable[Posting], trade: Trade) -> tuple[Posting, ...]:
+    """The movements of a fill of which the strategy must have no part (it was never funded, or is closed)."""
+    owner = {strategy_account(trade.strategy_id): suspense_account(trade.venue)}
+    return tuple(
+        Posting(owner.get(p.source, p.source), owner.get(p.destination, p.destination), p.asset, p.amount)
+        for p in postings
+    )
+
+
+def postings_of_difference(venue: str, asset: str, amount: Decimal) -> tuple[Posting, ...]:
+    """The venue holds ``amount`` more (below zero: less) than the books: venue -> suspense, or back.
+
+    Raises Refused for zero.
+    """
+    if amount < 0:
+        return (Posting(suspense_account(venue), venue_account(venue), asset, amount.copy_negate()),)
+    return (Posting(venue_account(venue), suspense_account(venue), asset, amount),)
+
+
+def postings_of_acceptance(venue: str, asset: str, amount: Decimal) -> tuple[Posting, ...]:
+    """``amount`` in suspense becomes the wallet's, a surplus as its gain and what is missing as its loss.
+
+    Raises Refused for zero.
+    """
+    if amount < 0:
+        return (Posting(wallet_account(venue), suspense_account(venue), asset, amount.copy_negate()),)
+    return (Posting(suspense_account(venue), wallet_account(venue), asset, amount),)
 
 
 def postings_of_deposit(venue: str, asset: str, amount: Decimal) -> tuple[Posting, ...]:

@@ -1,29 +1,30 @@
 """The drift index: which certificates does this price break? In time proportional to the answer.
 
 Every certificate puts two barriers, upper and lower, on the log price of each of its assets. Per asset the barriers lie
-in flat arrays, one row per strategy; only the ones nearest to the price, on either side, are also in a small heap with
-its next stop in front. A tick that reaches neither stop costs two comparisons. One that reaches a stop pops what it
-breaks. When a heap is used up (or full of rows that have moved since), it is filled again with the next ``NEAR``
-barriers by one vectorised pass over the asset's arrays, which thus is paid once in about ``NEAR`` broken certificates.
+in flat arrays, one row per strategy; only the ones nearest to the price, on either side, are also in a short sorted
+list, and its first is the stop. A tick that reaches neither stop costs two comparisons, whatever the number of
+strategies. One that reaches a stop pops what it breaks. When a list is used up or too long, it is filled again with the
+next ``NEAR`` barriers by one vectorised pass over the asset's arrays: about once in ``NEAR`` broken certificates.
 
-Memory per strategy of k assets: k x (4 + 8 + 8 bytes of barriers + 2 + 4 bytes of place) + 5 bytes, plus at most an
-eighth of spare room; the heaps are bounded per asset, not per strategy.
+Memory per strategy of k assets: k x (4 + 8 + 8 bytes of barriers + 2 + 4 bytes of place) + 9 bytes, plus at most an
+eighth of spare room; the sorted lists are bounded per asset, not per strategy.
 
 Contract: a slot that ``apply`` returns must be given a new certificate (``put``) or be removed before the next
-``apply``. A barrier counts as broken when the price reaches it, so a band of 0 is broken by every tick.
+``apply``. A barrier counts as broken when the price reaches it, so one at the price itself is broken by every tick.
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
-from math import inf, isfinite
+from math import inf
+from operator import le
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.core.errors import Refused
 
-NEAR = 128
+NEAR = 64
 _MAX_ASSETS_PER_SLOT = 255
 _MAX_ASSET_IDS = 65_536
 
@@ -32,71 +33,93 @@ Floats = npt.NDArray[np.float64]
 
 
 class _Side:
-    """The barriers of one asset on one side, as numbers that are reached from below (lower barriers are negated)."""
+    """The barriers of one asset on one side, as numbers that are reached from below (lower barriers are negated).
 
-    __slots__ = ("barriers", "heap", "horizon", "stop")
+    ``barriers`` belongs to both sides, so that a row's two are beside each other in memory: those of a side are at its
+    ``parity``, and a row is known by the place of its barrier. It is in ``near_keys`` (the barrier, negated, ascending:
+    the nearest is last) and ``near_places`` if and only if the barrier is below the horizon.
+    """
 
-    def __init__(self) -> None:
-        self.barriers = array("d")
-        self.heap: list[tuple[float, int]] = []
-        self.horizon = inf  # every barrier below it is in the heap
-        self.stop = inf  # no barrier is below it
+    __slots__ = ("barriers", "horizon", "near_keys", "near_places", "parity", "stop")
 
-    def bring_near(self, row: int, barrier: float) -> None:
-        """Note a new barrier that lies below the horizon."""
-        heappush(self.heap, (barrier, row))
-        self.stop = min(self.stop, barrier)
-        if len(self.heap) > 4 * NEAR:
-            self.refill()
+    def __init__(self, barriers: "array[float]", parity: int) -> None:
+        self.barriers = barriers
+        self.parity = parity
+        self.near_keys = array("d")
+        self.near_places = array("i")
+        self.horizon = inf
+        self.stop = inf  # the lowest barrier below the horizon, else the horizon: no barrier is below it
 
-    def clear(self, row: int) -> None:
-        self.barriers[row] = inf
+    def move(self, place: int, barrier: float) -> None:
+        """Give a row another barrier; infinite for none."""
+        barriers, horizon, keys = self.barriers, self.horizon, self.near_keys
+        old = barriers[place]
+        barriers[place] = barrier
+        if old < horizon:
+            at, places = bisect_left(keys, -old), self.near_places
+            while places[at] != place:  # among equals
+                at += 1
+            del keys[at], places[at]
+        if barrier < horizon:
+            at = bisect_left(keys, -barrier)
+            keys.insert(at, -barrier)
+            self.near_places.insert(at, place)
+            if len(keys) > 4 * NEAR:
+                self.refill()
+                keys = self.near_keys
+        self.stop = -keys[-1] if keys else self.horizon
 
     def reached(self, position: float) -> list[int]:
-        """The rows whose barrier is <= position, each taken out of the heap; moves the stop."""
-        rows: list[int] = []
-        while self.stop <= position:
-            heap, barriers = self.heap, self.barriers
-            while heap and heap[0][0] <= position:
-                barrier, row = heappop(heap)
-                if barriers[row] == barrier:
-                    barriers[row] = inf
-                    rows.append(row)
-            if heap or self.horizon > position:
-                self.stop = heap[0][0] if heap else self.horizon
-                break
-            rows += self._take_all_reached(position)
+        """The places of the barriers <= position, each taken away; moves the stop."""
+        reached: list[int] = []
+        keys, places, barriers = self.near_keys, self.near_places, self.barriers
+        while keys and -keys[-1] <= position:
+            keys.pop()
+            place = places.pop()
+            barriers[place] = inf
+            reached.append(place)
+        if keys:
+            self.stop = -keys[-1]
+        elif self.horizon > position:
+            self.stop = self.horizon
+        else:
+            reached += self._take_all_reached(position)
             self.refill()
-        return rows
+        return reached
 
     def _take_all_reached(self, position: float) -> list[int]:
-        view = np.frombuffer(self.barriers, dtype=np.float64)
+        view = self._view()
         found = np.flatnonzero(view <= position)
         view[found] = inf
-        return [int(row) for row in found]
+        return [2 * int(row) + self.parity for row in found]
 
     def refill(self) -> None:
-        """Put the barriers nearer than the ``NEAR``-th into the heap again; that one is the new horizon.
+        """Bring the barriers nearer than the ``NEAR``-th near again; that one is the new horizon.
 
-        Ties of it stay outside, so that a thousand equal certificates do not make a thousand heap entries.
+        Ties of it stay outside, so that a thousand equal certificates do not make a thousand entries.
         """
-        view = np.frombuffer(self.barriers, dtype=np.float64)
+        view = self._view()
         self.horizon = float(np.partition(view, NEAR - 1)[NEAR - 1]) if view.size >= NEAR else inf
-        near = np.flatnonzero(view < self.horizon)
-        self.heap = list(zip(view[near].tolist(), near.tolist(), strict=True))
-        heapify(self.heap)
-        self.stop = self.heap[0][0] if self.heap else self.horizon
+        rows = np.flatnonzero(view < self.horizon)
+        rows = rows[np.argsort(-view[rows], kind="stable")]
+        self.near_keys = array("d", (-view[rows]).tobytes())
+        self.near_places = array("i", (2 * rows + self.parity).astype(np.int32).tobytes())
+        self.stop = -self.near_keys[-1] if self.near_keys else self.horizon
+
+    def _view(self) -> Floats:
+        return np.frombuffer(self.barriers, dtype=np.float64)[self.parity :: 2]
 
 
 class _Asset:
-    """One asset's rows. A row belongs to one slot, or to none: then its barriers are infinite and it is free."""
+    """One asset's rows, two barriers each. A row belongs to one slot, or to none: then its barriers are infinite."""
 
-    __slots__ = ("free", "lower", "slots", "upper")
+    __slots__ = ("barriers", "free", "lower", "slots", "upper")
 
     def __init__(self) -> None:
         self.slots = array("i")
-        self.upper = _Side()
-        self.lower = _Side()
+        self.barriers = array("d")
+        self.upper = _Side(self.barriers, 0)
+        self.lower = _Side(self.barriers, 1)
         self.free: list[int] = []
 
     def take_row(self, slot: int) -> int:
@@ -105,13 +128,12 @@ class _Asset:
             self.slots[row] = slot
             return row
         self.slots.append(slot)
-        self.upper.barriers.append(inf)
-        self.lower.barriers.append(inf)
+        self.barriers.extend((inf, inf))
         return len(self.slots) - 1
 
     def give_back(self, row: int) -> None:
-        self.upper.clear(row)
-        self.lower.clear(row)
+        self.upper.move(2 * row, inf)
+        self.lower.move(2 * row + 1, inf)
         self.slots[row] = -1
         self.free.append(row)
 
@@ -128,32 +150,38 @@ class DriftIndex:
         self._segment_assets = array("H")
         self._segment_rows = array("i")
         self._free_segments: dict[int, list[int]] = {}
-        self.broken_total = 0
 
     def __contains__(self, slot: int) -> bool:
         return 0 <= slot < len(self._first) and self._first[slot] >= 0
 
-    def put(self, slot: int, asset_ids: Sequence[int], log_prices: Sequence[float], band: float) -> None:
-        """Give ``slot`` a certificate, in place of the one it has: ``band`` >= 0 around these log prices.
+    def put(self, slot: int, asset_ids: list[int], lowers: Sequence[float], uppers: Sequence[float]) -> None:
+        """Give ``slot`` a certificate, in place of the one it has: by asset, the log prices at which it breaks.
 
-        An infinite band keeps the rows but breaks at no price. Raises Refused for a NaN, a negative band, an asset id
-        outside 0..65535 or a slot with no or more than 255 assets.
+        An infinite barrier breaks at no price. Raises Refused for a NaN, a lower barrier above its upper one, an asset
+        id outside 0..65535 or a slot with no or more than 255 assets.
         """
-        if not band >= 0.0 or not isfinite(sum(log_prices)):
-            raise Refused.one("band", band, "a number >= 0 around finite log prices", "is not a certificate")
-        first = self._segment(slot, asset_ids)
-        assets, rows = self._assets, self._segment_rows
-        for place, (asset_id, log_price) in enumerate(zip(asset_ids, log_prices, strict=True), first):
-            asset, row = assets[asset_id], rows[place]
-            upper, lower = asset.upper, asset.lower
-            upper.barriers[row] = barrier = log_price + band
-            if barrier < upper.horizon:
-                upper.bring_near(row, barrier)
-                self._upper_stops[asset_id] = upper.stop
-            lower.barriers[row] = barrier = band - log_price
-            if barrier < lower.horizon:
-                lower.bring_near(row, barrier)
-                self._lower_stops[asset_id] = -lower.stop
+        if not all(map(le, lowers, uppers)):
+            raise Refused.one("barriers", (lowers, uppers), "lower <= upper for every asset", "is no certificate")
+        count, segment_assets = len(asset_ids), self._segment_assets
+        first = self._first[slot] if 0 <= slot < len(self._first) else -1
+        if first < 0 or self._count[slot] != count or segment_assets[first : first + count].tolist() != asset_ids:
+            first = self._segment(slot, asset_ids)
+        assets, rows = self._assets, self._segment_rows[first : first + count]
+        upper_stops, lower_stops = self._upper_stops, self._lower_stops
+        for asset_id, row, low, high in zip(asset_ids, rows, lowers, uppers, strict=True):
+            asset, at = assets[asset_id], 2 * row
+            barriers, side = asset.barriers, asset.upper
+            if high < side.horizon or barriers[at] < side.horizon:
+                side.move(at, high)
+                upper_stops[asset_id] = side.stop
+            else:
+                barriers[at] = high  # far before and far now: nobody waits for it yet
+            side = asset.lower
+            if -low < side.horizon or barriers[at + 1] < side.horizon:
+                side.move(at + 1, -low)
+                lower_stops[asset_id] = -side.stop
+            else:
+                barriers[at + 1] = -low
 
     def remove(self, slot: int) -> None:
         """Forget a slot's certificate; nothing happens when it has none."""
@@ -179,18 +207,21 @@ class DriftIndex:
 
     def _break(self, asset_id: int, log_price: float) -> list[int]:
         asset = self._assets[asset_id]
-        rows = asset.upper.reached(log_price)
-        rows += asset.lower.reached(-log_price)
-        self._upper_stops[asset_id] = asset.upper.stop
-        self._lower_stops[asset_id] = -asset.lower.stop
-        broken = list({asset.slots[row]: None for row in rows})
-        self.broken_total += len(broken)
-        return broken
+        upper, lower = asset.upper, asset.lower
+        places = upper.reached(log_price) if upper.stop <= log_price else []
+        if lower.stop <= -log_price:
+            places += lower.reached(-log_price)
+        self._upper_stops[asset_id] = upper.stop
+        self._lower_stops[asset_id] = -lower.stop
+        if len(places) < 2:
+            return [asset.slots[places[0] >> 1]] if places else places
+        # A band of 0 is reached from both sides.
+        return list(dict.fromkeys(asset.slots[place >> 1] for place in places))
 
-    def put_many(self, slots: Ints, asset_ids: Ints, log_prices: Floats, bands: Floats) -> None:
+    def put_many(self, slots: Ints, asset_ids: Ints, lowers: Floats, uppers: Floats) -> None:
         """``put`` for many new slots with the same number of assets each, vectorised.
 
-        ``slots``: shape (n,), none in the index yet; ``asset_ids`` and ``log_prices``: shape (n, k); ``bands``: (n,).
+        ``slots``: shape (n,), none in the index yet; ``asset_ids``, ``lowers`` and ``uppers``: shape (n, k).
         """
         count = asset_ids.shape[1]
         self._grow_slots(int(slots.max(initial=-1)))
@@ -202,16 +233,14 @@ class DriftIndex:
         rows = np.empty(flat_assets.size, dtype=np.int32)
         order = np.argsort(flat_assets, kind="stable")
         edges = np.searchsorted(flat_assets[order], np.arange(len(self._assets) + 1))
-        flat_slots, flat_bands = np.repeat(slots, count), np.repeat(bands, count)
-        flat_prices = log_prices.ravel()
+        flat_slots, flat_lowers, flat_uppers = np.repeat(slots, count), lowers.ravel(), uppers.ravel()
         for asset_id, asset in enumerate(self._assets):
             places = order[edges[asset_id] : edges[asset_id + 1]]
             if not places.size:
                 continue
             rows[places] = len(asset.slots) + np.arange(places.size)
             asset.slots.frombytes(flat_slots[places].astype(np.int32).tobytes())
-            asset.upper.barriers.frombytes((flat_prices[places] + flat_bands[places]).tobytes())
-            asset.lower.barriers.frombytes((flat_bands[places] - flat_prices[places]).tobytes())
+            asset.barriers.frombytes(np.column_stack((flat_uppers[places], -flat_lowers[places])).tobytes())
             asset.upper.refill()
             asset.lower.refill()
             self._upper_stops[asset_id] = asset.upper.stop
@@ -220,26 +249,22 @@ class DriftIndex:
         self._segment_rows.frombytes(rows.tobytes())
 
     def size_bytes(self) -> int:
-        """Memory held by the arrays and heaps (a heap entry counted as 120 bytes)."""
+        """Memory held by the arrays."""
         total = 0
         for column in (self._first, self._count, self._segment_assets, self._segment_rows):
             total += column.__sizeof__()
         for asset in self._assets:
-            total += asset.slots.__sizeof__() + 8 * len(asset.free)
+            total += asset.slots.__sizeof__() + asset.barriers.__sizeof__() + 8 * len(asset.free)
             for side in (asset.upper, asset.lower):
-                total += side.barriers.__sizeof__() + 120 * len(side.heap)
+                total += side.near_keys.__sizeof__() + side.near_places.__sizeof__()
         return total
 
-    def _segment(self, slot: int, asset_ids: Sequence[int]) -> int:
-        """Where the slot's rows are noted; they are made when it has none yet or had other assets."""
+    def _segment(self, slot: int, asset_ids: list[int]) -> int:
+        """Rows for a slot that has none yet or had other assets; returns where they are noted."""
         count = len(asset_ids)
         if not 0 < count <= _MAX_ASSETS_PER_SLOT or not all(0 <= each < _MAX_ASSET_IDS for each in asset_ids):
             raise Refused.one("asset_ids", count, "1 to 255 ids from 0 to 65535", "cannot be indexed")
-        if slot in self:
-            first = self._first[slot]
-            if self._count[slot] == count and self._segment_assets[first : first + count].tolist() == list(asset_ids):
-                return first
-            self.remove(slot)
+        self.remove(slot)
         self._grow_slots(slot)
         self._grow_assets(max(asset_ids))
         rows = [self._assets[asset_id].take_row(slot) for asset_id in asset_ids]

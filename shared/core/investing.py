@@ -17,7 +17,7 @@ from shared.core.auto_invest import AutoInvest, AutoInvestState, AutoInvestStatu
 from shared.core.document_fields import interval_text
 from shared.core.drift import has_lost, never_rounded
 from shared.core.exits import Confirming
-from shared.core.money import HUNDRED, exact, plain
+from shared.core.money import HUNDRED, ONE, exact, plain
 from shared.core.reasons import Reason
 from shared.core.requests import unusable_price_of
 from shared.core.schedule import DatesPassed, dates_between, next_date
@@ -98,7 +98,8 @@ def decide_cycle(look: Look, investing: Investing | None) -> CycleDue | Hold | N
     if investing.count < investing.required:
         return look.hold(Reason.CONFIRMING_DRAWDOWN, further=further)
     code, now = Reason.AUTO_INVEST_DRAWDOWN.value, look.market.now
-    return CycleDue(code, look.figures(further), investing.state.cycle + 1, Cause.DRAWDOWN, now, now)
+    price = _bid(look, investing.plan.asset)
+    return CycleDue(code, look.figures(further), investing.state.cycle + 1, Cause.DRAWDOWN, now, now, price=price)
 
 
 def with_investing(decision: Decision, investing: Investing | None) -> Decision:
@@ -124,7 +125,13 @@ def _by_schedule(look: Look, investing: Investing, dates: DatesPassed) -> CycleD
         further["left_out"] = str(dates.count - 1)
     reason = Reason.AUTO_INVEST_DUE if made else Reason.AUTO_INVEST_MISSED
     cycle, earlier = investing.state.cycle + 1, dates.newest[:-1]
-    return CycleDue(reason.value, look.figures(further), cycle, Cause.SCHEDULE, due_at, now, made, earlier)
+    price = _bid(look, plan.asset) if made else None
+    return CycleDue(reason.value, look.figures(further), cycle, Cause.SCHEDULE, due_at, now, made, earlier, price)
+
+
+def _bid(look: Look, asset: str) -> Decimal:
+    """At which the money counts as put in: the price that led to the decision, whoever carries it out and when."""
+    return ONE if asset == look.market.quote else look.market.quotes[asset].bid
 
 
 def _figures(investing: Investing) -> dict[str, str]:

@@ -212,6 +212,18 @@ def commission_on(fill: Fill, side: Side, instrument: Instrument, fee_bps: Decim
 
 
 @exact
+def discounted_commission(
+    fill: Fill, fee_bps: Decimal, asset: str, price: Decimal, discount_pct: Decimal
+) -> Commission:
+    """Fee of a fill taken from a third asset at ``price`` (quote per asset), less the discount; cut to 8 decimals.
+
+    amount = notional * fee_bps / 10^4 * (1 - discount / 100) / price (Binance, "BNB discount").
+    """
+    value = fill.price * fill.quantity * fee_bps / BPS * (1 - discount_pct / 100)
+    return Commission(asset, (value / price).quantize(Decimal(1).scaleb(-COMMISSION_DECIMALS), rounding=ROUND_DOWN))
+
+
+@exact
 def balance_changes(fill: Fill, side: Side, instrument: Instrument, commission: Commission) -> Mapping[str, Decimal]:
     """What a fill does to the balances of its owner, by asset.
 

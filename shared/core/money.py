@@ -7,7 +7,7 @@ multiplies or divides money runs inside ``exact()`` (50 digits); sums and compar
 import re
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal, DecimalException, localcontext
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
 from shared.core.errors import Refused, shown
@@ -20,6 +20,7 @@ MONEY_CONTEXT = Context(prec=50, rounding=ROUND_DOWN)
 MAX_DIGITS = 38
 MAX_DECIMALS = 18
 
+_TEXTS_KEPT = 16_384
 _PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 _ASSET_CODE = re.compile(r"[A-Z0-9]{1,15}")
 
@@ -50,17 +51,26 @@ def parse_decimal(text: object, field: str, allowed: str = "a plain decimal numb
         text = str(text) if abs(text) < 10**MAX_DIGITS else shown(str(text)[:80])
     if not isinstance(text, str):
         raise Refused.one(field, text, allowed, 'must be text, as in "5": floats cannot carry money')
+    parsed = _decimal_of(text)
+    if isinstance(parsed, str):
+        raise Refused.one(field, text, allowed, parsed)
+    return parsed
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _decimal_of(text: str) -> Decimal | str:
+    """The number, or what is wrong with the text. Kept: a million strategies share their "5" and "20"."""
     if len(text) > MAX_DIGITS + MAX_DECIMALS + 3 or not _PLAIN_NUMBER.fullmatch(text):
-        raise Refused.one(field, text, allowed, "is not a plain decimal number")
+        return "is not a plain decimal number"
     try:
         value = Decimal(text)
     except DecimalException:
-        raise Refused.one(field, text, allowed, "is not a plain decimal number") from None
+        return "is not a plain decimal number"
     _, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int) or len(digits) > MAX_DIGITS:
-        raise Refused.one(field, text, allowed, f"has more than {MAX_DIGITS} digits")
+        return f"has more than {MAX_DIGITS} digits"
     if -exponent > MAX_DECIMALS:
-        raise Refused.one(field, text, allowed, f"has more than {MAX_DECIMALS} decimals")
+        return f"has more than {MAX_DECIMALS} decimals"
     return value
 
 
@@ -68,6 +78,12 @@ def parse_asset(text: object, field: str) -> str:
     """An asset code: 1-15 capital letters and digits ("BTC", "1INCH"). Raises Refused."""
     if not isinstance(text, str) or not _ASSET_CODE.fullmatch(text):
         raise Refused.one(field, text, "1-15 capital letters and digits, as in BTC", "is not an asset code")
+    return _kept(text)
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _kept(text: str) -> str:
+    """The first text that was equal to this one."""
     return text
 
 

@@ -120,6 +120,7 @@ class CycleDue:
     """A cycle of Auto-Invest is due: ask the registry to decide it; see ``shared.contracts.lifecycle.RunAutoInvest``.
 
     ``made``: False when its date was missed by more than the grace period. ``left_out``: earlier dates, the newest.
+    ``price``: bid of the money's asset in the quote currency; None where the cycle is not made.
     """
 
     code: str
@@ -130,6 +131,7 @@ class CycleDue:
     market_time: datetime
     made: bool = True
     left_out: tuple[datetime, ...] = ()
+    price: Decimal | None = None
     confirmations: ExitConfirmations = NONE_YET
     peak: Peak | None = None
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from shared.messaging.broker import NatsBroker
 
 log = logging.getLogger(__name__)
 
-Facts = Callable[[], Mapping[str, object]]
 Check = Callable[[], Awaitable[str | None]]
+Figures = Callable[[], object]
 
 CHECK_TIMEOUT_S = 3.0
 
@@ -19,8 +19,8 @@ class Health:
 
     def __init__(self, broker: NatsBroker | None = None) -> None:
         self._checks: dict[str, Check] = {}
-        self._facts: dict[str, Facts] = {}
         self._brokers: list[NatsBroker] = []
+        self._figures: dict[str, Figures] = {}
         if broker is not None:
             self.watch(broker)
 
@@ -30,13 +30,13 @@ class Health:
             raise ValueError(f"there is a check named {name} already")
         self._checks[name] = check
 
-    def tell(self, name: str, facts: Facts) -> None:
-        """Show figures beside the checks; they make nothing healthy or unhealthy."""
-        self._facts[name] = facts
+    def show(self, name: str, read: Figures) -> None:
+        """Add figures, of what JSON knows, to the health page; they decide nothing."""
+        self._figures[name] = read
 
-    def facts(self) -> dict[str, Mapping[str, object]]:
-        """The figures now, by name; JSON."""
-        return {name: facts() for name, facts in self._facts.items()}
+    def figures(self) -> dict[str, object]:
+        """What is to be shown, read now."""
+        return {name: read() for name, read in self._figures.items()}
 
     def watch(self, broker: NatsBroker) -> None:
         """Include what the broker's own watch finds: server, durable consumers, followers."""

@@ -47,9 +47,11 @@ class HealthServer:
         if len(line) < 2 or line[0] != b"GET" or line[1].split(b"?")[0] != b"/healthz":
             return "404 Not Found", {"error": "only GET /healthz"}
         reasons = await self._health.reasons() if self.started else ["starting or stopping"]
+        figures = self._health.figures()
+        shown: dict[str, object] = {"figures": figures} if figures else {}
         if reasons:
-            return "503 Service Unavailable", {"healthy": False, "reasons": reasons, **self._health.facts()}
-        return "200 OK", {"healthy": True, **self._health.facts()}
+            return "503 Service Unavailable", {"healthy": False, "reasons": reasons, **shown}
+        return "200 OK", {"healthy": True, **shown}
 
 
 def _response(status: str, body: dict[str, object]) -> bytes:

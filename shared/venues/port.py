@@ -55,6 +55,15 @@ class VenueOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that rests at the venue, whoever placed it."""
+
+    symbol: str
+    venue_order_id: str
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class VenueDeposit:
     """Money that arrived from outside and is credited."""
 
@@ -150,6 +159,12 @@ class Venue(Protocol):
 
     async def fetch_deposits(self) -> tuple[VenueDeposit, ...]:
         """Credited deposits, as far back as the venue tells, oldest first."""
+
+    async def fetch_open_orders(self) -> tuple[OpenOrder, ...]:
+        """Every order of the account that rests now, in any pair."""
+
+    async def fetch_trades(self, symbol: str, since: datetime) -> tuple[VenueTrade, ...]:
+        """Trades of the account in a pair since a moment of market time, oldest first; at most one page of them."""
 
     async def silenced(self) -> datetime:
         """Wait until the venue wants to be left alone (too many requests, a ban); until when (wall clock)."""

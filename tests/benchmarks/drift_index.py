@@ -3,41 +3,77 @@
     uv run python -m tests.benchmarks.drift_index [--ticks N] [--strategies N]
 
 Strategies of 5 assets out of 200, thresholds of 3-8 points; prices follow a random walk of 4 % daily volatility; each
-asset is quoted 25 times a second of market time (5,000 ticks/s in all, what a busy venue sends). A broken certificate
-is computed anew, and a strategy that fires is set back to its targets, within the time measured.
+asset is quoted 25 times a second of market time (5,000 ticks/s in all, what a busy venue sends). A tick is a price: its
+logarithm is taken, the index asked. A broken certificate is computed anew in floats, and a strategy that fires is set
+back to its targets, within the time measured.
+
+Besides, the same with the decision an evaluator makes at every look: exact, in decimals, with its certificate. What is
+timed then is the ticks and the decisions, not making up the strategy's state from the benchmark's matrices.
+
+Few and many strategies take turns, a slice of the ticks each, so that other work of the machine strikes both. Ticks per
+second are by the wall clock; the ratio is that of the processor time per tick.
 """
 
 import argparse
 import math
 import time
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from math import exp, log
+from operator import add, sub
 from typing import Any
 
 import numpy as np
 
-from shared.core.certificates import threshold_bands
+from shared.core.bulk_certificates import threshold_boxes
+from shared.core.certificates import barriers, certificate_after, leaning_box
+from shared.core.decisions import Plan, decide
 from shared.core.drift_index import DriftIndex
+from shared.core.market import Instrument, Quote
+from shared.core.position import PlanProgress, Position
+from shared.core.rules import Band
+from shared.core.situation import Market, Situation, StrategyView
+from shared.core.strategy import StrategyStatus, parse_strategy
 
 ASSETS, WIDTH = 200, 5
 TICKS_PER_MARKET_S = 5000.0
 DAILY_VOLATILITY = 0.04
 SAMPLE = 20_000
+MARGIN = 1e-9
+NO_ROOM = exp(MARGIN)
+SLICES = 10
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+NAMES = [f"A{number}" for number in range(ASSETS)]
+ASSET_IDS = {name: number for number, name in enumerate(NAMES)}
+DEFINITION = parse_strategy(
+    {"name": "x", "venue": "paper", "funding_asset": "USDT", "amount": "100", "targets": {"A0": "50", "A1": "50"},
+     "rebalance": {"threshold": "5"}}
+)  # fmt: skip
+_LEAST = Decimal("0.00000001")
+INSTRUMENT = Instrument("paper", "A0USDT", "A0", "USDT", _LEAST, _LEAST, Decimal(10**12), _LEAST, _LEAST, Decimal(0))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
     """Of one run. ``looks`` are broken certificates, ``fired`` those of them whose threshold was really reached."""
 
     strategies: int
     load_s: float
-    ticks_per_s: float
-    looks: int
-    fired: int
-    ticks: int
-    index_bytes: int
-    brute_force_pass_s: float
+    index_bytes: int = 0
+    ticks: int = 0
+    wall_s: float = 0.0
+    processor_s: float = 0.0
+    looks: int = 0
+    fired: int = 0
+    brute_force_pass_s: float = 0.0
+
+    @property
+    def ticks_per_s(self) -> float:
+        """By the wall clock."""
+        return self.ticks / self.wall_s
 
 
 def in_mid_life(generator: np.random.Generator) -> tuple[Any, Any, Any]:
@@ -74,9 +110,11 @@ class Strategies:
         self._points, self._quantities = array("d", self.points.tobytes()), array("d", quantities.tobytes())
         self.quantities = np.frombuffer(self._quantities, dtype=np.float64).reshape(count, WIDTH)
 
-    def bands(self, rows: Any) -> Any:
-        values = self.quantities[rows] * np.exp(self.log_prices[self.ids[rows]])
-        return threshold_bands(values, self.targets[rows], self.points[rows])
+    def barriers(self) -> tuple[Any, Any]:
+        """Of the certificates of all, in log price: below and above."""
+        log_prices = self.log_prices[self.ids]
+        ups, downs = threshold_boxes(self.quantities * np.exp(log_prices), self.targets, self.points)
+        return log_prices - downs, log_prices + ups
 
     def fired(self) -> Any:
         """Brute force: every strategy's drift at the newest prices."""
@@ -84,64 +122,144 @@ class Strategies:
         drift = np.abs(100.0 * values / values.sum(axis=1, keepdims=True) - self.targets).max(axis=1)
         return np.flatnonzero(drift >= self.points)
 
-    def look(self, slot: int, log_prices: list[float], index: DriftIndex) -> bool:
+    def look(self, slot: int, prices: list[float], logs: list[float], index: DriftIndex) -> bool:
         """What an evaluator does with a broken certificate, in floats: rebalance if due, then a new certificate."""
         start, end = slot * WIDTH, (slot + 1) * WIDTH
-        ids, targets, points = self._ids[start:end], self._targets[start:end], self._points[slot]
-        logs = [log_prices[each] for each in ids]
-        values = [q * math.exp(x) for q, x in zip(self._quantities[start:end], logs, strict=True)]
-        total = math.fsum(values)
-        is_due = any(abs(100.0 * v / total - t) >= points for v, t in zip(values, targets, strict=True))
-        if is_due:
-            values = [total * t / 100.0 for t in targets]
-            for place, value, log_price in zip(range(start, end), values, logs, strict=True):
-                self._quantities[place] = value / math.exp(log_price)
-        index.put(slot, ids, logs, _band(values, targets, points))
-        return is_due
+        ids, targets, points = self._ids[start:end].tolist(), self._targets[start:end], self._points[slot]
+        quantities = self._quantities[start:end]
+        values = [quantity * prices[each] for quantity, each in zip(quantities, ids, strict=True)]
+        ups, downs = _bands(values, targets, points)
+        due = not (all(ups) and all(downs))
+        if due:
+            self.rebalance(slot, prices)
+            quantities = self._quantities[start:end]
+            values = [quantity * prices[each] for quantity, each in zip(quantities, ids, strict=True)]
+            ups, downs = _bands(values, targets, points)
+        at = [logs[each] for each in ids]
+        index.put(slot, ids, list(map(sub, at, downs)), list(map(add, at, ups)))
+        return due
+
+    def rebalance(self, slot: int, prices: list[float]) -> None:
+        """Set a strategy to its targets."""
+        places = range(slot * WIDTH, (slot + 1) * WIDTH)
+        total = math.fsum(self._quantities[place] * prices[self._ids[place]] for place in places)
+        for place in places:
+            self._quantities[place] = total * self._targets[place] / 100.0 / prices[self._ids[place]]
+
+    def situation(self, slot: int) -> Situation:
+        """A strategy as an evaluator knows it."""
+        places = range(slot * WIDTH, (slot + 1) * WIDTH)
+        weights = [Decimal(round(self._targets[place] * 10_000)).scaleb(-4) for place in places]
+        weights[0] += 100 - sum(weights)
+        names = [NAMES[self._ids[place]] for place in places]
+        definition = replace(
+            DEFINITION,
+            targets=dict(zip(names, weights, strict=True)),
+            rule=replace(DEFINITION.rule, threshold=Band(_decimal(self._points[slot]))),
+        )
+        holdings = {name: _decimal(self._quantities[place]) for name, place in zip(names, places, strict=True)}
+        view = StrategyView("s", 1, StrategyStatus.ACTIVE, definition, AT)
+        return Situation(view, Position("s", 1, 0, holdings, Decimal(100)), PlanProgress("s"))
 
 
-def _band(values: list[float], targets: Iterable[float], points: float) -> float:
-    """The formula of ``shared.core.certificates`` for one strategy, in plain floats."""
-    total, band = math.fsum(values), math.inf
+class World:
+    """Strategies under prices that move."""
+
+    def __init__(self, count: int, seed: int = 1) -> None:
+        self.generator = np.random.default_rng(seed)
+        self.strategies = Strategies(count, self.generator)
+        began = time.perf_counter()
+        self.index = DriftIndex()
+        self.index.put_many(np.arange(count), self.strategies.ids, *self.strategies.barriers())
+        self.outcome = Outcome(count, time.perf_counter() - began)
+        self.logs = self.strategies.log_prices.tolist()
+        self.prices = [exp(each) for each in self.logs]
+        for slot in self.strategies.fired().tolist():
+            self.strategies.look(slot, self.prices, self.logs, self.index)
+
+    def ticks(self, count: int) -> Iterator[tuple[int, float]]:
+        """Asset numbers and price ratios."""
+        step = DAILY_VOLATILITY * math.sqrt(ASSETS / TICKS_PER_MARKET_S / 86_400.0)
+        moved = self.generator.integers(0, ASSETS, size=count).tolist()
+        return zip(moved, np.exp(self.generator.normal(0.0, step, size=count)).tolist(), strict=True)
+
+    def run(self, count: int) -> None:
+        """Apply so many ticks, looking in floats."""
+        ticks, look, index = self.ticks(count), self.strategies.look, self.index
+        prices, logs, looks, fired = self.prices, self.logs, 0, 0
+        began, processor_began = time.perf_counter(), time.process_time()
+        for asset, ratio in ticks:
+            prices[asset] = price = prices[asset] * ratio
+            logs[asset] = log_price = log(price)
+            for slot in index.apply(asset, log_price):
+                looks += 1
+                fired += look(slot, prices, logs, index)
+        outcome = self.outcome
+        outcome.wall_s += time.perf_counter() - began
+        outcome.processor_s += time.process_time() - processor_began
+        outcome.ticks += count
+        outcome.looks += looks
+        outcome.fired += fired
+
+    def run_exactly(self, count: int) -> Outcome:
+        """Apply so many ticks, deciding exactly at each look; a strategy that fires is set back by the benchmark."""
+        strategies, index, prices, logs = self.strategies, self.index, self.prices, self.logs
+        outcome, at, instruments = Outcome(self.outcome.strategies, 0.0, ticks=count), AT, {}
+        instruments = {name: replace(INSTRUMENT, base=name, symbol=f"{name}USDT") for name in NAMES}
+        elsewhere, began = np.zeros(2), _clocks()
+        for asset, ratio in self.ticks(count):
+            prices[asset] = price = prices[asset] * ratio
+            logs[asset] = log_price = log(price)
+            for slot in index.apply(asset, log_price):
+                left = _clocks()
+                situation = strategies.situation(slot)
+                ids = [ASSET_IDS[name] for name in situation.strategy.definition.targets]
+                quotes = {NAMES[each]: Quote(_decimal(prices[each]), _decimal(prices[each]), at) for each in ids}
+                market = Market(quotes, instruments, "USDT", at)
+                elsewhere += _clocks() - left
+                decision = decide(situation, market)
+                if isinstance(decision, Plan):
+                    left = _clocks()
+                    outcome.fired += 1
+                    strategies.rebalance(slot, prices)
+                    situation = strategies.situation(slot)
+                    elsewhere += _clocks() - left
+                    decision = decide(situation, market)
+                index.put(slot, ids, *barriers(certificate_after(decision, situation, market)))
+                outcome.looks += 1
+        outcome.wall_s, outcome.processor_s = (_clocks() - began - elsewhere).tolist()
+        return outcome
+
+    def check(self) -> None:
+        """Brute force at the newest prices: what the index should have found. Exits when it missed one."""
+        self.outcome.index_bytes = self.index.size_bytes()
+        self.strategies.log_prices[:] = self.logs
+        began = time.perf_counter()
+        missed = self.strategies.fired()
+        self.outcome.brute_force_pass_s = time.perf_counter() - began
+        if missed.size:
+            raise SystemExit(f"the index missed {missed.size} strategies")
+
+
+def _clocks() -> Any:
+    return np.array((time.perf_counter(), time.process_time()))
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(f"{value:.18f}")
+
+
+def _bands(values: list[float], targets: Iterable[float], points: float) -> tuple[list[float], list[float]]:
+    """How far each price may rise and fall: ``shared.core.certificates`` for one strategy, in plain floats."""
+    total, highs, lows = math.fsum(values), [], []
     for value, target in zip(values, targets, strict=True):
         rest, high, low = total - value, target + points, target - points
-        if high < 100.0:
-            band = min(band, high * rest / (value * (100.0 - high)))
-        if low > 0.0:
-            band = min(band, value * (100.0 - low) / (rest * low))
-    return max(0.0, math.log(band) / 2 * (1 - 1e-9) - 1e-12) if band > 1.0 else 0.0
-
-
-def measure(count: int, ticks: int, seed: int = 1) -> Outcome:
-    """Load ``count`` strategies, apply ``ticks`` ticks."""
-    generator = np.random.default_rng(seed)
-    world = Strategies(count, generator)
-    step = DAILY_VOLATILITY * math.sqrt(ASSETS / TICKS_PER_MARKET_S / 86_400.0)
-    moved = generator.integers(0, ASSETS, size=ticks).tolist()
-    kicks = array("d", generator.normal(0.0, step, size=ticks).tolist())
-    began = time.perf_counter()
-    index = DriftIndex()
-    index.put_many(np.arange(count), world.ids, world.log_prices[world.ids], world.bands(slice(None)))
-    load_s = time.perf_counter() - began
-    log_prices = world.log_prices.tolist()
-    for slot in world.fired().tolist():
-        world.look(slot, log_prices, index)
-    looks = fired = 0
-    began = time.perf_counter()
-    for asset, kick in zip(moved, kicks, strict=True):
-        price = log_prices[asset] + kick
-        log_prices[asset] = price
-        for slot in index.apply(asset, price):
-            looks += 1
-            fired += world.look(slot, log_prices, index)
-    apply_s = time.perf_counter() - began
-    world.log_prices[:] = log_prices
-    began = time.perf_counter()
-    missed = world.fired()
-    brute_force_s = time.perf_counter() - began
-    if missed.size:
-        raise SystemExit(f"the index missed {missed.size} strategies")
-    return Outcome(count, load_s, ticks / apply_s, looks, fired, ticks, index.size_bytes(), brute_force_s)
+        up = high * rest / (value * (100.0 - high)) if high < 100.0 else math.inf
+        down = value * (100.0 - low) / (rest * low) if low > 0.0 else math.inf
+        highs.append(log(up) - MARGIN if up > NO_ROOM else 0.0)
+        lows.append(log(down) - MARGIN if down > NO_ROOM else 0.0)
+    box = leaning_box(highs, lows)
+    return box.ups, box.downs
 
 
 def main() -> None:
@@ -150,19 +268,36 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=2_000_000)
     parser.add_argument("--strategies", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    measure(1000, arguments.ticks // 10)  # warm up
-    few = measure(1000, arguments.ticks)
-    many = measure(arguments.strategies, arguments.ticks)
-    for outcome in (few, many):
-        market_s = outcome.ticks / TICKS_PER_MARKET_S
-        print(
-            f"{outcome.strategies:>9,} strategies: {outcome.ticks_per_s:>9,.0f} ticks/s, "
-            f"loaded in {outcome.load_s:.2f} s, {outcome.index_bytes / outcome.strategies:,.0f} bytes each, "
-            f"{outcome.looks / market_s:.3f} looks and {outcome.fired / market_s:.3f} fired per market second; "
-            f"brute force: {1 / outcome.brute_force_pass_s:,.1f} ticks/s "
-            f"(index {outcome.ticks_per_s * outcome.brute_force_pass_s:,.0f} x faster)"
-        )
-    print(f"cost per tick at {many.strategies:,} / at 1,000 strategies: {few.ticks_per_s / many.ticks_per_s:.2f}")
+    World(1000).run(arguments.ticks // 10)  # warm up
+    few, many = World(1000), World(arguments.strategies)
+    for _ in range(SLICES):
+        few.run(arguments.ticks // SLICES)
+        many.run(arguments.ticks // SLICES)
+    for world in (few, many):
+        world.check()
+        _print(world.outcome)
+    costs = [1e6 * world.outcome.processor_s / world.outcome.ticks for world in (few, many)]
+    print(
+        f"cost per tick at {many.outcome.strategies:,} / at 1,000 strategies: {costs[1] / costs[0]:.2f} "
+        f"({costs[1]:.3f} / {costs[0]:.3f} us of processor time)"
+    )
+    exact = many.run_exactly(arguments.ticks // 4)
+    print(
+        f"with exact decisions and their certificates at {exact.strategies:,}: {exact.ticks_per_s:,.0f} ticks/s "
+        f"({1e6 * exact.processor_s / exact.ticks:.2f} us of processor time each), "
+        f"{exact.looks / exact.ticks * TICKS_PER_MARKET_S:.3f} looks per market second"
+    )
+
+
+def _print(outcome: Outcome) -> None:
+    market_s = outcome.ticks / TICKS_PER_MARKET_S
+    print(
+        f"{outcome.strategies:>9,} strategies: {outcome.ticks_per_s:>9,.0f} ticks/s, "
+        f"loaded in {outcome.load_s:.2f} s, {outcome.index_bytes / outcome.strategies:,.0f} bytes each, "
+        f"{outcome.looks / market_s:.3f} looks and {outcome.fired / market_s:.3f} fired per market second; "
+        f"brute force: {1 / outcome.brute_force_pass_s:,.1f} ticks/s "
+        f"(index {outcome.ticks_per_s * outcome.brute_force_pass_s:,.0f} x faster)"
+    )
 
 
 if __name__ == "__main__":

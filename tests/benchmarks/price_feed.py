@@ -16,6 +16,7 @@ from services.price_feed.adapters.binance.connection import BinanceDialect
 from services.price_feed.adapters.binance.parse import parse
 from services.price_feed.adapters.port import ConnectionTimes, Listener
 from services.price_feed.adapters.websocket_prices import WebsocketPrices
+from services.price_feed.freshness import Freshness
 from services.price_feed.price_book import PriceBook
 from shared.contracts.frames import encode_frame
 from shared.contracts.prices import InstrumentListed
@@ -42,7 +43,7 @@ def messages(count: int) -> list[bytes]:
 def book() -> PriceBook:
     """A book that follows the symbols and knows the time."""
     one = Decimal(1)
-    made = PriceBook("paper", "e1", 10_000_000_000)
+    made = PriceBook("paper", "e1", Freshness(3_000_000_000))
     made.list_instruments(
         InstrumentListed(
             symbol=symbol, base=symbol.removesuffix("USDT"), quote="USDT", lot_step=one, min_quantity=one,

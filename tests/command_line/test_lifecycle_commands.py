@@ -71,6 +71,17 @@ def test_edit_when_agreed_shows_the_changes_first_and_makes_them(world: StandInW
     )
 
 
+def test_edit_when_paused_or_investing_says_when_it_trades_and_what_stops(world: StandInWorld) -> None:
+    one = world.auto_investing("investing and edited")
+    targets = ("--set", "targets.BTC=50", "--set", "targets.ETH=20", "--yes")
+    assert "Auto-Invest stops with it" in succeeded("edit", one, *targets)
+    other = world.running("resting and edited")
+    succeeded("pause", other)
+    text = succeeded("edit", other, *targets)
+    assert "it is traded towards the new targets once it is resumed" in text
+    assert "Auto-Invest" not in text
+
+
 def test_edit_when_not_agreed_or_not_clear_changes_nothing(world: StandInWorld, tmp_path: Path) -> None:
     one, before = world.running("not edited"), len(world.stand_in.asked)
     file = tmp_path / "file.yaml"
@@ -247,7 +258,13 @@ def test_show_when_much_is_under_way_tells_all_of_it(world: StandInWorld) -> Non
     )
     one = world.auto_investing("busy", cycle=2, invested="100")
     busy = world.stand_in.states[one][-1].model_copy(
-        update={"version": 9, "status": StrategyStatus.PAUSED, "reason": "paused_by_user", "requests": (request,)}
+        update={
+            "version": 9,
+            "status": StrategyStatus.PAUSED,
+            "change": "paused",
+            "reason": "paused_by_user",
+            "requests": (request,),
+        }
     )
     world.publish(subjects.strategies(one), busy, f"{one}.9")
     world.publish(subjects.positions(one), position(one, 1, "1200", BTC="0.0101", ETH="0.144", SOL="3.6"))
@@ -264,6 +281,11 @@ def test_show_when_much_is_under_way_tells_all_of_it(world: StandInWorld) -> Non
     ):
         assert part in text
     assert "paused" in succeeded("list")
+
+
+def test_show_when_something_else_than_the_status_had_a_reason_does_not_mix_them(world: StandInWorld) -> None:
+    one = world.running("investing", change="auto_invest_stopped", reason="composition_changed")
+    assert "active at paper, revision 1" in succeeded("show", one)
 
 
 def test_show_when_closed_tells_what_came_back_and_the_final_profit(world: StandInWorld) -> None:

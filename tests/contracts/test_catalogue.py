@@ -8,7 +8,7 @@ import pytest
 from shared.contracts import catalogue, subjects
 from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec
 
-CORE_ONLY = {"PRICES_ALL", "STRATEGY_COMMANDS", "EVALUATOR_HEARTBEATS", "EVALUATOR_PROGRESS"}
+CORE_ONLY = {"PRICES_ALL", "STRATEGY_COMMANDS", "EVALUATOR_HEARTBEATS", "EVALUATOR_PROGRESS", "LEDGER_COMMANDS"}
 """Subjects that are not stored: they are worth something only now."""
 
 PATTERNS = {

@@ -7,22 +7,21 @@ from decimal import Decimal
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.certificates import (
+    OWN_SHARE,
     UNBOUNDED,
     certificate_after,
-    drift_band,
+    drift_box,
     fall_band,
     first_step_band,
     order_band,
     start_band,
     threshold_band,
-    threshold_bands,
-    value_band,
+    value_bands,
 )
 from shared.core.decisions import Hold, Plan, decide
 from shared.core.destinations import aim_of, is_moving
@@ -86,18 +85,26 @@ def test_threshold_band_when_computed_is_the_formula(
         ({"A": "70"}, None, "-20", 0.0),
     ],
 )
-def test_value_band_when_computed_is_the_log_distance_to_the_level(
+def test_value_bands_when_computed_is_the_log_distance_to_the_level(
     holdings: dict[str, str], take_profit: str | None, stop_loss: str | None, band: float
 ) -> None:
     document = {**BIGONE, "take_profit": take_profit, "stop_loss": stop_loss}
     definition = parse_strategy(document)
-    found = value_band(_valuation(holdings, {"A": "60", "B": "40"}), definition, D(100), "USDT")
-    assert found == pytest.approx(band, rel=1e-12, abs=1e-15)
+    found = value_bands(_valuation(holdings, {"A": "60", "B": "40"}), definition, D(100), "USDT")
+    assert min(found) == pytest.approx(band, rel=1e-12, abs=1e-15)
 
 
-def test_value_band_when_nothing_was_put_in_is_unbounded() -> None:
+def test_value_bands_when_nothing_was_put_in_is_unbounded() -> None:
     definition = parse_strategy({**BIGONE, "take_profit": "1"})
-    assert value_band(_valuation({"A": "1"}, {"A": "60", "B": "40"}), definition, D(0), "USDT") == UNBOUNDED
+    found = value_bands(_valuation({"A": "1"}, {"A": "60", "B": "40"}), definition, D(0), "USDT")
+    assert found == (UNBOUNDED, UNBOUNDED)
+
+
+def test_value_bands_when_only_one_side_has_a_level_leave_the_other_free() -> None:
+    definition = parse_strategy({**BIGONE, "take_profit": "10"})
+    up, down = value_bands(_valuation({"A": "100"}, {"A": "60", "B": "40"}), definition, D(100), "USDT")
+    assert up == pytest.approx(math.log(1.1))
+    assert down == UNBOUNDED
 
 
 _WEIGHTS = st.lists(st.integers(min_value=0, max_value=1000), min_size=2, max_size=4).filter(any)
@@ -133,19 +140,6 @@ def test_threshold_band_when_prices_stay_inside_never_fires(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    values=st.lists(st.integers(min_value=0, max_value=1000), min_size=3, max_size=3).filter(any),
-    points=st.decimals(min_value="0.01", max_value=60, places=2),
-)
-def test_threshold_bands_when_vectorised_equal_the_scalar_ones(values: list[int], points: Decimal) -> None:
-    targets = {"A": "50", "B": "30", "C": "20"}
-    one = threshold_band(_valuation(dict(zip("ABC", map(str, values), strict=True)), targets), points)
-    many = threshold_bands(np.array([values], dtype=float), np.array([[50.0, 30.0, 20.0]]), np.array([float(points)]))
-    expected = max(0.0, one * (1 - 1e-9) - 1e-12) if math.isfinite(one) else one
-    assert many[0] == pytest.approx(expected, rel=1e-9, abs=1e-11)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
     values=st.lists(st.integers(min_value=0, max_value=300), min_size=3, max_size=3).filter(any),
     minimum=st.integers(min_value=1, max_value=60),
     lot=st.sampled_from(["0.01", "1", "25"]),
@@ -177,9 +171,10 @@ def _certificate(held: dict[str, str], prices: dict[str, str] = PRICES, **change
 
 def test_certificate_when_within_band_is_cut_by_the_margin() -> None:
     certificate = _certificate(BALANCED)
-    exact = threshold_band(_valuation(BALANCED, {"ONE": "40", "BTC": "30", "ETH": "30"}), D(5))
+    box = drift_box(_valuation(BALANCED, {"ONE": "40", "BTC": "30", "ETH": "30"}), dict.fromkeys(PRICES, D(5)))
     assert certificate.assets == ("ONE", "BTC", "ETH")
-    assert certificate.log_band == exact * (1 - 1e-9) - 1e-12
+    for found, exact in ((certificate.ups, box.ups), (certificate.downs, box.downs)):
+        assert found == tuple(each * (1 - 1e-9) - 1e-12 for each in exact)
 
 
 def test_certificate_when_a_plan_was_made_waits_for_events_only() -> None:
@@ -261,8 +256,9 @@ def test_certificate_when_the_band_is_of_any_kind_is_the_formula_of_its_widths(t
     document = {**BIGONE, "targets": {"A": "50", "B": "50"}, "rebalance": {"threshold": threshold}}
     made, now = situation({"A": "50", "B": "50"}, document), market({"A": "1", "B": "1"})
     found = certificate_after(decide(made, now), made, now).log_band
-    assert found == pytest.approx(band, rel=1e-8)
-    assert found < band or band == UNBOUNDED  # the margin
+    share = 2 * OWN_SHARE if isinstance(threshold, dict) and "per_asset" in threshold else 1.0
+    assert found == pytest.approx(share * band, rel=1e-8)
+    assert found < share * band or band == UNBOUNDED  # the margin
 
 
 _SEVEN_DAYS = AT + 10_080 * MINUTE
@@ -293,7 +289,8 @@ def test_certificate_when_the_least_drift_is_nearer_than_the_threshold_is_its_ba
     rule = {"interval": "7d", "threshold": "5", "min_drift": "3"}
     made, now = situation(BALANCED, {**BIGONE, "rebalance": rule}), market(PRICES, _SEVEN_DAYS)
     found = certificate_after(decide(made, now), made, now).log_band
-    assert found == pytest.approx(threshold_band(_valuation(BALANCED, BIGONE["targets"]), D(3)), rel=1e-6)
+    box = drift_box(_valuation(BALANCED, {"ONE": "40", "BTC": "30", "ETH": "30"}), dict.fromkeys(PRICES, D(3)))
+    assert found == pytest.approx(min(box.ups + box.downs), rel=1e-6)
 
 
 def test_certificate_when_the_cost_guard_holds_back_looks_at_every_quote() -> None:
@@ -371,11 +368,6 @@ def test_fall_band_when_computed_is_the_log_distance_to_the_floor(
 ) -> None:
     found = fall_band(_valuation(held, {"A": "60", "B": "40"}), D(floor), "USDT")
     assert found == pytest.approx(band, rel=1e-12, abs=1e-15)
-
-
-def test_drift_band_when_widths_differ_is_the_nearest() -> None:
-    found = drift_band(_valuation({"A": "50", "B": "50"}, {"A": "50", "B": "50"}), {"A": D(9), "B": D(2)})
-    assert found == pytest.approx(math.log(52 / 48) / 2, rel=1e-12)
 
 
 def test_certificate_when_a_count_survives_a_stale_price_looks_at_every_quote() -> None:

@@ -184,10 +184,10 @@ def test_fits_when_at_the_limits_tells_what_can_be_kept(amount: Decimal, expecte
     assert fits(amount) is expected
 
 
-def test_accounts_when_named_only_the_venues_own_may_be_negative() -> None:
-    accounts = (wallet_account("v"), strategy_account("s"), fees_account("v"), suspense_account("v"))
+def test_accounts_when_named_only_the_venues_own_and_suspense_may_be_negative() -> None:
+    accounts = (wallet_account("v"), strategy_account("s"), fees_account("v"))
     assert not any(map(may_be_negative, accounts))
-    assert may_be_negative(venue_account("v"))
+    assert all(map(may_be_negative, (venue_account("v"), suspense_account("v"))))
 
 
 def test_changes_when_one_account_gives_and_takes_are_net_and_exact() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.core.certificates import threshold_bands
+from shared.core.bulk_certificates import threshold_boxes
 from shared.core.decisions import Plan, decide
 from shared.core.drift_index import NEAR, DriftIndex
 from shared.core.errors import Refused
@@ -20,9 +20,14 @@ from tests.core.portfolio_samples import AT, market
 D = Decimal
 
 
+def _put(index: DriftIndex, slot: int, ids: list[int], log_prices: list[float], band: float) -> None:
+    """The same band for every asset and side."""
+    index.put(slot, ids, [each - band for each in log_prices], [each + band for each in log_prices])
+
+
 def test_apply_when_inside_the_band_breaks_nothing() -> None:
     index = DriftIndex()
-    index.put(0, [3, 5], [1.0, -2.0], 0.25)
+    _put(index, 0, [3, 5], [1.0, -2.0], 0.25)
     assert index.apply(3, 1.2499) == []
     assert index.apply(3, 0.7501) == []
     assert index.apply(5, -2.2499) == []
@@ -33,63 +38,63 @@ def test_apply_when_inside_the_band_breaks_nothing() -> None:
 @pytest.mark.parametrize("price", [1.25, 0.75, 9.0, -9.0])
 def test_apply_when_a_barrier_is_reached_breaks_the_slot_once(price: float) -> None:
     index = DriftIndex()
-    index.put(7, [3, 5], [1.0, -2.0], 0.25)
+    _put(index, 7, [3, 5], [1.0, -2.0], 0.25)
     assert index.apply(3, price) == [7]
 
 
 def test_apply_when_the_band_is_zero_breaks_at_every_tick() -> None:
     index = DriftIndex()
     for _ in range(3):
-        index.put(1, [0], [2.0], 0.0)
+        _put(index, 1, [0], [2.0], 0.0)
         assert index.apply(0, 2.0) == [1]
 
 
 def test_apply_when_the_band_is_infinite_never_breaks() -> None:
     index = DriftIndex()
-    index.put(1, [0], [2.0], math.inf)
+    _put(index, 1, [0], [2.0], math.inf)
     assert index.apply(0, 700.0) == []
     assert index.apply(0, -700.0) == []
 
 
 def test_put_when_repeated_replaces_the_certificate() -> None:
     index = DriftIndex()
-    index.put(1, [0, 1], [0.0, 0.0], 0.1)
-    index.put(1, [0, 1], [0.0, 0.0], 0.5)
+    _put(index, 1, [0, 1], [0.0, 0.0], 0.1)
+    _put(index, 1, [0, 1], [0.0, 0.0], 0.5)
     assert index.apply(0, 0.4) == []
-    index.put(1, [1, 2, 3], [0.0, 0.0, 0.0], 0.1)
+    _put(index, 1, [1, 2, 3], [0.0, 0.0, 0.0], 0.1)
     assert index.apply(0, 9.0) == []
     assert index.apply(3, -0.1) == [1]
 
 
 def test_remove_when_present_or_not_leaves_nothing_behind() -> None:
     index = DriftIndex()
-    index.put(1, [0], [0.0], 0.1)
+    _put(index, 1, [0], [0.0], 0.1)
     index.remove(1)
     index.remove(1)
     index.remove(99)
     assert 1 not in index
     assert index.apply(0, 9.0) == []
-    index.put(2, [0], [0.0], 0.1)
+    _put(index, 2, [0], [0.0], 0.1)
     assert index.apply(0, 9.0) == [2]
 
 
 def test_apply_when_a_thousand_equal_certificates_break_returns_them_all() -> None:
     index = DriftIndex()
     for slot in range(1000):
-        index.put(slot, [0], [0.0], 0.1)
+        _put(index, slot, [0], [0.0], 0.1)
     assert index.apply(0, 0.09999) == []
     assert sorted(index.apply(0, 0.1)) == list(range(1000))
 
 
 @pytest.mark.parametrize(
     ("assets", "prices", "band"),
-    [([0], [1.0], -0.1), ([0], [1.0], math.nan), ([0], [math.nan], 0.1), ([0], [math.inf], 0.1), ([], [], 0.1),
+    [([0], [1.0], -0.1), ([0], [1.0], math.nan), ([0], [math.nan], 0.1), ([], [], 0.1),
      ([-1], [1.0], 0.1), ([70_000], [1.0], 0.1)],
 )  # fmt: skip
 def test_put_when_it_is_no_certificate_is_refused(assets: list[int], prices: list[float], band: float) -> None:
     index = DriftIndex()
     with pytest.raises(Refused):
-        index.put(0, assets, prices, band)
+        _put(index, 0, assets, prices, band)
     assert 0 not in index
 
 
@@ -105,7 +110,7 @@ def test_index_when_driven_at_random_equals_brute_force(seed: int) -> None:
         ids = rng.sample(range(assets), rng.randint(1, min(assets, 5)))
         band = rng.choice([0.0, rng.expovariate(20), rng.expovariate(1), math.inf])
         brute[slot] = (ids, [prices[each] for each in ids], band)
-        index.put(slot, *brute[slot])
+        _put(index, slot, *brute[slot])
 
     for slot in range(rng.choice([3, 3 * NEAR, 12 * NEAR])):
         put(slot)
@@ -137,9 +142,9 @@ def test_put_many_when_compared_with_put_breaks_the_same() -> None:
     prices = generator.normal(size=assets)
     bands = generator.exponential(0.1, size=count)
     one, many = DriftIndex(), DriftIndex()
-    many.put_many(np.arange(count), ids, prices[ids], bands)
+    many.put_many(np.arange(count), ids, prices[ids] - bands[:, None], prices[ids] + bands[:, None])
     for slot in range(count):
-        one.put(slot, ids[slot].tolist(), prices[ids[slot]].tolist(), float(bands[slot]))
+        _put(one, slot, ids[slot].tolist(), prices[ids[slot]].tolist(), float(bands[slot]))
     for asset in range(assets):
         price = float(prices[asset]) + generator.normal(0, 0.2)
         broken = many.apply(asset, price)
@@ -198,9 +203,10 @@ class _World:
         return self.quantities[rows] * np.exp(self.log_prices[self.ids[rows]])
 
     def certify(self, slots: Any) -> None:
-        bands = threshold_bands(self.values(slots), self.targets[slots], self.points[slots])
-        for slot, band in zip(slots.tolist(), bands.tolist(), strict=True):
-            self.index.put(slot, self.ids[slot].tolist(), self.log_prices[self.ids[slot]].tolist(), band)
+        logs = self.log_prices[self.ids[slots]]
+        ups, downs = threshold_boxes(self.values(slots), self.targets[slots], self.points[slots])
+        for slot, lowers, uppers in zip(slots.tolist(), (logs - downs).tolist(), (logs + ups).tolist(), strict=True):
+            self.index.put(slot, self.ids[slot].tolist(), lowers, uppers)
 
     def fire_by_brute_force(self) -> set[int]:
         values = self.values(slice(None))

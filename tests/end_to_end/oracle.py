@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
+from zoneinfo import ZoneInfo
 
 QUOTE = "USDT"
 TAKER_FEE = Decimal("0.001")
@@ -15,6 +17,9 @@ HALF_SPREAD = Decimal("0.0001")
 NEAR = Decimal("0.1")
 """So near to a bound that depends on the venue's rounding (in parts of the bound), either answer is right."""
 DEFAULT_CONFIRM = 3
+GRACE = timedelta(days=1)
+MOST_PUT_IN = Decimal(200_000)
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 Holdings = dict[str, Decimal]
@@ -68,14 +73,26 @@ class _Count:
 
 @dataclass(slots=True)
 class Expectation:
-    """Follows one strategy. ``minimum`` is the venue's smallest order in USDT; ``since`` the first purchase."""
+    """Follows one strategy. ``minimum`` is the venue's smallest order in USDT; ``since`` the first purchase.
+
+    ``wallet``: what Auto-Invest can take of its asset. ``money``: what it has taken, by day.
+    """
 
     document: Mapping[str, Any]
     minimum: Decimal
+    wallet: Decimal = Decimal(0)
+    money: list[tuple[datetime, str, Decimal]] = field(default_factory=list)
     since: datetime | None = None
     last_plan: datetime | None = None
     put_in: Decimal = Decimal(0)
     ended: bool = False
+    paused: bool = False
+    _invested: Decimal = Decimal(0)
+    _carried: Decimal = Decimal(0)
+    _cycle_at: datetime | None = None
+    _decided_until: datetime | None = None
+    _invests: bool = True
+    _loss_days: int = 0
     _exit: _Count = field(default_factory=_Count)
     _climb: _Count = field(default_factory=_Count)
     _climbed_to: Decimal = Decimal(0)
@@ -92,9 +109,32 @@ class Expectation:
             self.put_in = sum(day.values.values(), Decimal(0))
         if self.since is None:
             return self._before_the_first_purchase(day)
-        codes = self._exits(day) or self._rebalances(day)
-        self.ended = codes in (["take_profit"], ["stop_loss"])
+        if self.paused:
+            return ["paused"]
+        codes = self._exits(day) or self._cycles(day) or self._rebalances(day)
+        if codes in (["take_profit"], ["stop_loss"]):
+            level = self.document[codes[0]]
+            self.paused = isinstance(level, Mapping) and level.get("action") == "pause"
+            self.ended = not self.paused
         return codes
+
+    def cycle_decided(self, day: Day) -> bool:
+        """A cycle was due on that day: whether it was made. The money is then put in; see ``money``."""
+        plan = self.document["auto_invest"]
+        asset, self._decided_until, self._loss_days = plan.get("asset", self.document["funding_asset"]), day.at, 0
+        amount = Decimal(plan["amount"]) + self._carried
+        worth = (amount * (Decimal(1) if asset == QUOTE else day.bids[asset])).quantize(Decimal("1e-8"))
+        if self.put_in + worth > MOST_PUT_IN:
+            return self._left_out(plan.get("over_limit", "stop"), amount)
+        if amount > self.wallet:
+            return self._left_out(plan.get("short_balance", "stop"), amount)
+        self.wallet -= amount
+        self.put_in += worth
+        self._invested += worth
+        self._carried, self._cycle_at = Decimal(0), day.at
+        self._invests = self._invested < Decimal(plan.get("pause_at_total", "Infinity"))
+        self.money.append((day.at, asset, amount))
+        return True
 
     def has_traded(self, at: datetime) -> None:
         """A plan was carried out on that day (also one in which nothing was tradable)."""
@@ -160,6 +200,35 @@ class Expectation:
         self.since = day.at
         return ["initial_purchase"]
 
+    def _left_out(self, answer: str, amount: Decimal) -> bool:
+        self._invests = answer != "stop"
+        self._carried = amount if answer == "carry_over" else self._carried
+        return False
+
+    def _cycles(self, day: Day) -> list[str]:
+        """A date of the schedule since the last cycle, or enough days in a row with the loss."""
+        plan = self.document.get("auto_invest")
+        if plan is None or not self._invests:
+            return []
+        assert self.since is not None
+        if "schedule" in plan:
+            due = _newest_date(plan["schedule"], self._decided_until or self.since, day.at, self.since)
+            if due is not None:
+                return ["auto_invest_due" if day.at < due + GRACE else "auto_invest_missed"]
+        if "drawdown" in plan:
+            return self._drawdown(plan["drawdown"], day)
+        return []
+
+    def _drawdown(self, rule: Mapping[str, Any], day: Day) -> list[str]:
+        waits = self._cycle_at is not None and day.at - self._cycle_at < duration(rule["min_interval"])
+        loss = 100 * (1 - sum(day.values.values()) / self.put_in)
+        if waits or loss < Decimal(rule["loss"]):
+            self._loss_days = 0
+            return []
+        self._loss_days += 1
+        is_confirmed = self._loss_days >= int(rule.get("confirm", DEFAULT_CONFIRM))
+        return ["auto_invest_drawdown" if is_confirmed else "confirming_drawdown"]
+
     def _exits(self, day: Day) -> list[str]:
         """Take-profit before stop-loss; each must be seen on so many days in a row."""
         profit = 100 * (sum(day.values.values()) / self.put_in - 1)
@@ -216,7 +285,6 @@ class Expectation:
         self._climb.days += 1
         if self._climb.days >= confirm:
             self._peak, self._climb = self._climbed_to, _Count()
-            self._exit = _Count()
 
     def _rebalances(self, day: Day) -> list[str]:
         rule, drifts = self.document["rebalance"], self.drifts(day)
@@ -267,3 +335,28 @@ class Expectation:
         if abs(benefit / cost / factor - 1) < NEAR:
             return [fired, "cost_guard"]
         return [fired if benefit > factor * cost else "cost_guard"]
+
+
+def _newest_date(rule: Mapping[str, Any], after: datetime, until: datetime, since: datetime) -> datetime | None:
+    """The newest date of a schedule later than ``after`` and not later than ``until``; day by day, by the local clock.
+
+    None of the schedules here has a time that its zone leaves out or has twice.
+    """
+    zone = ZoneInfo(rule.get("zone", "UTC"))
+    hour, minute = map(int, rule["at"].split(":"))
+    first, newest = since.astimezone(zone).date(), None
+    for number in count():
+        local = first + timedelta(days=number)
+        moment = datetime(local.year, local.month, local.day, hour, minute, tzinfo=zone)
+        if moment > until:
+            return newest
+        if "monthly" in rule:
+            last = (local.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+            fits = local.day == min(int(rule["monthly"]), last.day)
+        elif rule["every"] in WEEKDAYS:
+            fits = local.weekday() == WEEKDAYS.index(rule["every"])
+        else:
+            fits = number % duration(rule["every"]).days == 0
+        if fits and moment > after:
+            newest = moment
+    return newest

@@ -30,6 +30,7 @@ class Shown:
 
 _THRESHOLD, _INTERVAL = frozenset({"threshold_reached"}), frozenset({"interval_due"})
 _PROFIT, _LOSS = frozenset({"take_profit"}), frozenset({"stop_loss"})
+_MONEY = frozenset({"new_money"})
 
 SHOWN: Mapping[str, Shown] = {
     "absolute_band": Shown(_THRESHOLD, 2),
@@ -55,6 +56,14 @@ SHOWN: Mapping[str, Shown] = {
     "asset_funded": Shown(_THRESHOLD, 2),
     "asset_funded_exit": Shown(_PROFIT, 0, "closed"),
     "listed_late": Shown(_THRESHOLD, 1),
+    "auto_invest_weekly": Shown(_MONEY, 0, also=("auto_invest_due",)),
+    "auto_invest_monthly": Shown(_MONEY | _THRESHOLD),
+    "auto_invest_drawdown": Shown(_MONEY, 0, also=("auto_invest_drawdown", "confirming_drawdown")),
+    "auto_invest_skip": Shown(_MONEY, 0),
+    "auto_invest_carry_over": Shown(_MONEY, 0),
+    "auto_invest_over_limit": Shown(_MONEY, 0),
+    "take_profit_keep": Shown(frozenset(), 0, "closed"),
+    "stop_loss_pause": Shown(frozenset(), 0, "paused", also=("paused",)),
 }
 """By the name of the file. A file that is not here fails the test."""
 
@@ -99,7 +108,7 @@ def assert_every_rule_fired(report: Mapping[str, Any], names: Mapping[str, str])
         shown = SHOWN[names[one["name"]]]
         reasons = Counter(plan["reason"].partition(":")[0] for plan in one["plans"])
         assert reasons["initial_purchase"] == 1, one["name"]
-        bands_as_well = _THRESHOLD if one["status"] == "closed" else frozenset()
+        bands_as_well = _THRESHOLD if one["status"] in {"closed", "paused"} else frozenset()
         assert shown.reasons <= set(reasons), (one["name"], reasons)
         assert set(reasons) <= shown.reasons | bands_as_well | {"initial_purchase"}, (one["name"], reasons)
         assert one["rebalances"] >= shown.rebalances, (one["name"], reasons)

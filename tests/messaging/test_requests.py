@@ -18,6 +18,7 @@ async def served(nats, brokers, handler):
     server, ends = brokers(nats.url)
     serve(server, "commands", "registry", {ConfirmStrategy: handler})
     await server.start()
+    await server.jetstream.account_info()  # an answer on this connection: the server has read what came before, too
     asker, _ = brokers(nats.url)
     await asker.start()
     return asker, ends

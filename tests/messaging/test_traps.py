@@ -7,10 +7,12 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from faststream.nats import JStream, PullSub
 from faststream.nats import NatsBroker as FastStreamBroker
+from nats.js import JetStreamContext
 
 from deploy.provision import provision_streams
 from shared.contracts.catalogue import ConsumerSpec
@@ -261,3 +263,31 @@ async def test_broker_when_it_knows_the_password_connects(guarded_nats, in_url):
     await broker.start()
     assert (await broker.jetstream.account_info()).streams == 0
     await broker.stop()
+
+
+async def test_fetch_when_its_time_runs_out_between_two_steps_goes_on_fetching(fresh_nats, brokers, monkeypatch):
+    """nats-py then raises another error than for every other fetch that found nothing; FastStream's loop ends of it."""
+    seen: list[str] = []
+    out_of_time = asyncio.Event()
+    remaining = JetStreamContext._time_until
+
+    def time_until(timeout, start_time):
+        found = remaining(timeout, start_time)
+        if out_of_time.is_set() or found is None:
+            return found
+        out_of_time.set()
+        return -found
+
+    async def handle(message, meta):
+        seen.append(meta.message_id)
+
+    spec = replace(SPEC, max_ack_pending=8)
+    await declare(fresh_nats.url, [TRIALS, DEAD], [spec])
+    broker, ends = brokers(fresh_nats.url)
+    monkeypatch.setattr(JetStreamContext, "_time_until", staticmethod(time_until))
+    consume(broker, spec, {DepositObserved: handle}, in_flight=8)
+    await broker.start()
+    await asyncio.wait_for(out_of_time.wait(), 10)
+    await put(broker, 1)
+    await until(lambda: seen == ["m1"])
+    assert ends == []

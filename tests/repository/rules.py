@@ -38,7 +38,7 @@ CORE_MUST_NOT_IMPORT = frozenset(
 CORE_MAY_OPEN = frozenset({"time_zones.py"})
 """What reads files: the time zone database of the package ``tzdata``, the same bytes wherever it is installed."""
 CORE_MUST_NOT_CALL = frozenset({"now", "utcnow", "today", "open", "print", "input", "default_rng", "getenv"})
-CORE_MAY_USE_FLOATS = frozenset({"certificates.py", "drift_index.py", "errors.py"})
+CORE_MAY_USE_FLOATS = frozenset({"bulk_certificates.py", "certificates.py", "drift_index.py", "errors.py"})
 """Where a float decides when to look exactly (certificates) or is a time to wait (errors), never an amount of money."""
 
 

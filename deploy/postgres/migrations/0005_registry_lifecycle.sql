@@ -36,6 +36,7 @@ ALTER TABLE registry.strategies
 
     ADD COLUMN stop_action text NOT NULL DEFAULT 'sell' CHECK (stop_action IN ('sell', 'keep')),
     ADD COLUMN released_amounts jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(released_amounts) = 'object'),
+    ADD COLUMN exit_prices jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(exit_prices) = 'object'),
     ADD COLUMN closing_figures jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(closing_figures) = 'object'),
 
     -- Money on its way is waited for before anything is returned.

@@ -27,10 +27,11 @@ from services.ledger.adapters.postgres_rows import (
     transfer_row,
     waiting_from,
 )
-from services.ledger.announcements import announcements_of
+from services.ledger.announcements import announcements_of, totals_of
 from services.ledger.bookkeeping import Bookkeeper
 from services.ledger.pages import Changes, Pages, StrategyRecord, TransferRecord, VenueRecord
 from services.ledger.requests import Request
+from shared.core.double_entry import fees_account, suspense_account, venue_account
 from shared.core.errors import RetryLater, Stop, TrimtabError
 from shared.messaging.database_postgres import UNAVAILABLE
 
@@ -44,12 +45,13 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::numeric[])
 ON CONFLICT (account, asset) DO UPDATE SET amount = EXCLUDED.amount
 """
 _UPSERT_STRATEGIES = """
-INSERT INTO ledger.strategies (strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees)
+INSERT INTO ledger.strategies (strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees,
+    is_open)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::numeric[], $6::numeric[], $7::numeric[],
-    $8::jsonb[])
+    $8::jsonb[], $9::boolean[])
 ON CONFLICT (strategy_id) DO UPDATE SET version = EXCLUDED.version, fills_posted = EXCLUDED.fills_posted,
     contributed = EXCLUDED.contributed, contributed_in = EXCLUDED.contributed_in, withdrawn = EXCLUDED.withdrawn,
-    fees = EXCLUDED.fees
+    fees = EXCLUDED.fees, is_open = EXCLUDED.is_open
 """
 _UPSERT_VENUES = """
 INSERT INTO ledger.venues (venue, wallet_version, market_time)
@@ -63,12 +65,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (transfer_id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason, amounts = EXCLUDED.amounts,
     sequence = EXCLUDED.sequence, settled_at = EXCLUDED.settled_at
 """
+_TELL_ONCE = """
+INSERT INTO ledger.outbox (message_id, subject, headers, payload) VALUES ($1, $2, $3, $4)
+ON CONFLICT (message_id) DO NOTHING
+"""
 _TRANSFERS = """
 SELECT transfer_id, purpose, strategy_id, digest, state, message_id, correlation_id, received_at, request
 FROM ledger.transfers WHERE transfer_id = ANY($1) OR (state = 'waiting' AND strategy_id = ANY($2))
 """
 _STRATEGIES = """
-SELECT strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees
+SELECT strategy_id, venue, version, fills_posted, contributed, contributed_in, withdrawn, fees, is_open
 FROM ledger.strategies WHERE strategy_id = ANY($1)
 """
 
@@ -85,6 +91,19 @@ class PostgresJournal:
         row = await self.pool.fetchval("SELECT sequence FROM ledger.journal_head")
         return None if row is not None else "ledger.journal_head is empty"
 
+    async def announce_totals(self) -> None:
+        """Tell what the books hold at every venue now, unless the newest entry has told it: for those who ask first.
+
+        Raises RetryLater, Stop.
+        """
+        try:
+            async with self.pool.acquire(timeout=5.0) as connection, connection.transaction():
+                await _tell_totals(connection)
+        except UNAVAILABLE as error:
+            raise RetryLater(f"the journal cannot be reached: {error!r}") from error
+        except asyncpg.PostgresError as error:
+            raise Stop(f"the journal cannot be written: {error!r}") from error
+
     async def post(self, requests: Sequence[Request]) -> list[TrimtabError | None]:
         """Settle all of them in one transaction and commit; see ``Journal.post`` for what is raised."""
         try:
@@ -100,6 +119,17 @@ class PostgresJournal:
         except asyncpg.PostgresError as error:
             raise Stop(f"the journal cannot be written: {error!r}") from error
         return outcomes
+
+
+async def _tell_totals(connection: Connection) -> None:
+    head = await connection.fetchrow("SELECT sequence, posted_at FROM ledger.journal_head FOR UPDATE")
+    venues = [row["venue"] for row in await connection.fetch("SELECT venue FROM ledger.venues ORDER BY venue")]
+    if head is None:
+        raise Stop("ledger.journal_head is empty: the schema is damaged")
+    accounts = {account(venue) for venue in venues for account in (venue_account, fees_account, suspense_account)}
+    pages = Pages(head["sequence"], head["posted_at"], balances=await read_balances(connection, accounts))
+    rows = [outbox_row(totals_of(pages, venue)) for venue in venues]
+    await connection.executemany(_TELL_ONCE, rows)
 
 
 async def read_pages(connection: Connection, requests: Sequence[Request]) -> Pages:
@@ -158,6 +188,7 @@ async def _read_strategies(connection: Connection, pages: Pages, strategy_ids: C
             contributed_in=amount_of(row["contributed_in"]),
             withdrawn=amount_of(row["withdrawn"]),
             fees={asset: Decimal(text) for asset, text in json.loads(row["fees"]).items()},
+            is_open=row["is_open"],
         )
 
 
@@ -173,8 +204,9 @@ async def write_changes(connection: Connection, pages: Pages, changes: Changes, 
     if changes.entries:
         await _append_entries(connection, pages, changes, posted_at)
         await _write_balances(connection, pages, changes)
-        await _write_strategies(connection, {key: pages.strategies[key] for key in sorted(changes.strategies)})
         await _write_venues(connection, {key: pages.venues[key] for key in sorted(changes.venues)})
+    touched = sorted({*changes.strategies, *changes.ended})
+    await _write_strategies(connection, {key: pages.strategies[key] for key in touched})
     await _write_transfers(connection, changes.transfers.values())
     rows = [outbox_row(announcement) for announcement in announcements_of(pages, changes, posted_at)]
     await connection.copy_records_to_table("outbox", schema_name="ledger", columns=OUTBOX_COLUMNS, records=rows)
@@ -210,6 +242,7 @@ async def _write_strategies(connection: Connection, records: Mapping[str, Strate
         [record.contributed_in for record in values],
         [record.withdrawn for record in values],
         [amounts_json(record.fees) for record in values],
+        [record.is_open for record in values],
     )
 
 

@@ -76,7 +76,7 @@ _DIFFERENCES = {
         WHERE coalesce(c.amount, 0) <> coalesce(b.amount, 0)
         UNION ALL
         SELECT format('%s holds %s %s: below zero', account, amount, asset) FROM computed
-        WHERE amount < 0 AND account NOT LIKE 'venue:%'
+        WHERE amount < 0 AND account NOT LIKE 'venue:%' AND account NOT LIKE 'suspense:%'
         UNION ALL
         SELECT format('%s: balances sum to %s, not 0', asset, sum(amount)) FROM ledger.balances
         GROUP BY asset HAVING sum(amount) <> 0
@@ -109,8 +109,8 @@ _DIFFERENCES = {
         ), figures AS (
             SELECT strategy_id,
                    format('%s version %s fills %s contributed %s of %s withdrawn %s', c.venue, c.version,
-                          c.fills_posted, trim_scale(m.contributed), trim_scale(m.contributed_in),
-                          trim_scale(m.withdrawn)) AS computed,
+                          c.fills_posted, trim_scale(coalesce(m.contributed, 0)),
+                          trim_scale(coalesce(m.contributed_in, 0)), trim_scale(coalesce(m.withdrawn, 0))) AS computed,
                    format('%s version %s fills %s contributed %s of %s withdrawn %s', s.venue, s.version,
                           s.fills_posted, trim_scale(s.contributed), trim_scale(s.contributed_in),
                           trim_scale(s.withdrawn)) AS told
@@ -128,8 +128,9 @@ _DIFFERENCES = {
     """,
     "fees": """
         WITH posted AS (
-            SELECT source, asset, sum(amount) AS amount FROM ledger.postings
-            WHERE source LIKE 'strategy:%' AND destination LIKE 'fees:%' GROUP BY source, asset
+            SELECT 'strategy:' || t.strategy_id AS source, p.asset, sum(p.amount) AS amount
+            FROM ledger.postings p JOIN ledger.transactions t USING (sequence)
+            WHERE p.destination LIKE 'fees:%' GROUP BY t.strategy_id, p.asset
         ), told AS (
             SELECT 'strategy:' || strategy_id AS source, f.key AS asset, f.value::numeric AS amount
             FROM ledger.strategies CROSS JOIN jsonb_each_text(fees) f

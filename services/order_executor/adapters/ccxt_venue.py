@@ -32,6 +32,7 @@ from shared.core.money import plain
 from shared.venues.capabilities import VenueCapabilities, VenueError, Verdict
 from shared.venues.port import (
     NotSent,
+    OpenOrder,
     OrderRefused,
     OrderRequest,
     OutcomeUnknown,
@@ -366,6 +367,16 @@ class CcxtVenue:
             offset += _PAGE
             if len(rows) < _PAGE:
                 return tuple(sorted(found, key=lambda deposit: (deposit.at, deposit.deposit_id)))
+
+    async def fetch_open_orders(self) -> tuple[OpenOrder, ...]:
+        """GET /api/v3/openOrders of all pairs."""
+        rows = await self._ask(self._exchange.private_get_openorders({}))
+        return tuple(OpenOrder(str(row["symbol"]), str(row["orderId"]), str(row["clientOrderId"])) for row in rows)
+
+    async def fetch_trades(self, symbol: str, since: datetime) -> tuple[VenueTrade, ...]:
+        """GET /api/v3/myTrades: one page."""
+        since_ms = int(since.timestamp() * 1000)
+        return tuple(await self._trades({"symbol": symbol, "startTime": since_ms, "limit": _PAGE}))
 
     def news(self) -> AsyncIterator[UserNews]:
         """The user stream over the websocket API."""

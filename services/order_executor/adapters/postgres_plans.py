@@ -270,4 +270,5 @@ def _summary(plan: RebalancePlanned, close: Close, now: datetime, market_time: d
         fills=0,
         worst_drift_pct=close.worst_drift_pct,
         answers=plan.answers,
+        prices={line.asset: line.bid for line in plan.lines if line.bid > 0} if plan.kind == EXIT else {},
     )

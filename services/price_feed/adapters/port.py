@@ -20,23 +20,32 @@ class VenuePrices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told. ``connected``: a connection stands that does not continue an earlier one. Neither may wait."""
+    """Who is told. ``connected``: a connection stands that does not continue an earlier one.
+
+    ``alive``: the connection of these symbols has ended or is silent (False), or talks on after a silence (True).
+    None of them may wait.
+    """
 
     receive: Receive
     connected: Callable[[], None]
+    alive: Callable[[Collection[str], bool], None] = lambda _symbols, _is_alive: None
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTimes:
     """How long a connection waits. All in seconds.
 
-    ``silence_s`` without any message, ``reply_s`` without an answer to a request: the connection is given up.
+    ``silence_s`` without any message, ``reply_s`` without an answer to a request, ``idle_s`` without a price though
+    there are signs of life: the connection is given up. ``quiet_s`` without any message: its prices are not fresh; the
+    venue is asked for a sign of life in time.
     ``roll_after_s``: a second connection takes over from one of this age (0: the venue's own limit decides).
     ``steady_s``: a connection that lived this long begins again with the shortest wait.
     """
 
     open_s: float = 10.0
     silence_s: float = 10.0
+    quiet_s: float = 3.0
+    idle_s: float = 60.0
     reply_s: float = 10.0
     roll_after_s: float = 0.0
     steady_s: float = 10.0

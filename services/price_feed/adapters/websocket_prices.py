@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
 
 from services.price_feed.adapters.port import ConnectionTimes, Listener
 from services.price_feed.adapters.websocket_session import Dialect, WebsocketSession
@@ -93,7 +94,7 @@ class WebsocketLink:
         times: ConnectionTimes,
         chance: Callable[[], float],
     ) -> None:
-        self._dialect, self._url, self._listener = dialect, dialect.url(root), listener
+        self._dialect, self._root, self._listener = dialect, root, listener
         self._times, self._chance = times, chance
         self._roll_after_s = times.roll_after_s or dialect.limits.roll_after_s
         self._sessions: list[WebsocketSession] = []
@@ -135,12 +136,14 @@ class WebsocketLink:
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as failed:
             return f"no connection: {failed or type(failed).__name__}", 0.0
         self._listener.connected()
-        _log.info("connected to %s for %d symbols", self._url, len(self.symbols))
+        _log.info("connected to %s for %d symbols", session.host, len(self.symbols))
         while True:
             if await self._until_due(session):
                 session = await self._roll(session)
                 continue
             self._sessions.remove(session)
+            # Whatever is not quoted anew may have moved meanwhile.
+            self._listener.alive(self.symbols, False)
             return session.ended.result(), 0.0
 
     async def _until_due(self, session: WebsocketSession) -> bool:
@@ -161,20 +164,24 @@ class WebsocketLink:
             new = await self._open()
         if new is not None and await _becomes_ready(new, self._times.open_s + self._times.reply_s):
             await self._drop(old)
-            _log.info("a second connection to %s has taken over", self._url)
+            _log.info("a second connection to %s has taken over", new.host)
             return new
         if new is not None:
             await self._drop(new)
         if not old.ended.done():
-            _log.warning("no second connection to %s: the first one goes on", self._url)
+            _log.warning("no second connection to %s: the first one goes on", old.host)
             await asyncio.wait({old.ended}, timeout=min(_ROLL_RETRY_S, self._roll_after_s))
         return old
 
     async def _open(self) -> WebsocketSession:
+        async with asyncio.timeout(self._times.open_s):
+            url = await self._dialect.address(self._root)
+        subprotocol = self._dialect.subprotocol
         socket = await connect(
-            self._url,
+            url,
+            subprotocols=None if subprotocol is None else [Subprotocol(subprotocol)],
             compression=None,
-            proxy=_proxy(self._url),
+            proxy=_proxy(url),
             open_timeout=self._times.open_s,
             ping_interval=_PING_INTERVAL_S,
             ping_timeout=_PING_INTERVAL_S,
@@ -182,7 +189,8 @@ class WebsocketLink:
             max_size=_MAX_MESSAGE_BYTES,
             max_queue=_MAX_WAITING_MESSAGES,
         )
-        session = WebsocketSession(socket, self._dialect, self._listener.receive, self._times)
+        session = WebsocketSession(socket, self._dialect, self._listener, self._times)
+        session.host = urlsplit(url).netloc  # not the whole address: it may hold a token
         self._sessions.append(session)
         session.want(self.symbols)
         return session

@@ -54,6 +54,7 @@ CREATE INDEX IF NOT EXISTS trades_by_order ON trades (order_id);
 CREATE TABLE IF NOT EXISTS deposits (
     sequence INTEGER PRIMARY KEY, deposit_id TEXT NOT NULL UNIQUE, account_id INTEGER NOT NULL, asset TEXT NOT NULL,
     amount TEXT NOT NULL, time_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS discounts (account_id INTEGER PRIMARY KEY, taken INTEGER NOT NULL);
 """
 _SCHEMA_VERSION = "1"
 
@@ -111,12 +112,19 @@ class Store:
         found = {row[0]: Account(*row) for row in self._db.execute("SELECT * FROM accounts ORDER BY account_id")}
         for account_id, asset, free, locked in self._db.execute("SELECT * FROM balances"):
             found[account_id].balances[asset] = Balance(Decimal(free), Decimal(locked))
+        for account_id, taken in self._db.execute("SELECT account_id, taken FROM discounts"):
+            found[account_id].takes_discount = bool(taken)
         return list(found.values())
 
     def add_account(self, account: Account) -> None:
         """Insert an account."""
         row = (account.account_id, account.api_key, account.api_secret)
         self._db.execute("INSERT INTO accounts VALUES (?, ?, ?)", row)
+
+    def save_discount(self, account: Account) -> None:
+        """Keep whether an account takes the discount."""
+        row = (account.account_id, int(account.takes_discount))
+        self._db.execute("INSERT OR REPLACE INTO discounts VALUES (?, ?)", row)
 
     def save_balances(self, account: Account) -> None:
         """Write the touched balances of an account."""

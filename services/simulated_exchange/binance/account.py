@@ -7,6 +7,7 @@ from services.simulated_exchange.binance.endpoints import Call, Endpoint, Securi
 from services.simulated_exchange.binance.errors import BinanceError
 from services.simulated_exchange.binance.market_data import found
 from services.simulated_exchange.binance.numbers import rate, text
+from services.simulated_exchange.markets.files import iso
 from services.simulated_exchange.markets.instruments import QUOTE
 from services.simulated_exchange.orders import Deposit, Trade
 from services.simulated_exchange.venue import Venue
@@ -68,7 +69,12 @@ def commission(call: Call) -> object:
         "standardCommission": _rates(call.venue),
         "specialCommission": _NO_RATES,
         "taxCommission": _NO_RATES,
-        "discount": {"enabledForAccount": False, "enabledForSymbol": False, "discountAsset": "BNB", "discount": "0"},
+        "discount": {
+            "enabledForAccount": call.account.takes_discount,
+            "enabledForSymbol": True,
+            "discountAsset": call.venue.rules.fees.discount_asset,
+            "discount": plain(call.venue.rules.fees.discount_pct / 100),
+        },
     }
 
 
@@ -178,7 +184,8 @@ def deposit_history(call: Call) -> object:
     kept = [
         deposit
         for deposit in call.venue.deposits(call.account)
-        if (coin is None or deposit.asset == coin)
+        if deposit.amount > 0
+        and (coin is None or deposit.asset == coin)
         and (transaction is None or deposit.deposit_id == transaction)
         and (start is None or deposit.time_ms >= start)
         and (end is None or deposit.time_ms <= end)
@@ -205,8 +212,29 @@ def _deposit(deposit: Deposit) -> dict[str, object]:
     }
 
 
+def withdrawal_history(call: Call) -> object:
+    """GET /sapi/v1/capital/withdraw/history: newest first; every withdrawal is final at once."""
+    coin = call.parameters.text("coin")
+    return [
+        {
+            "id": deposit.deposit_id,
+            "amount": plain(-deposit.amount),
+            "transactionFee": "0",
+            "coin": deposit.asset,
+            "status": 6,
+            "address": "paper",
+            "txId": deposit.deposit_id,
+            "applyTime": iso(deposit.time_ms)[:19].replace("T", " "),
+            "network": deposit.asset,
+            "transferType": 0,
+        }
+        for deposit in call.venue.deposits(call.account)
+        if deposit.amount < 0 and coin in {None, deposit.asset}
+    ]
+
+
 def nothing(_call: Call) -> object:
-    """An empty list: what the venue does not have (withdrawals, margin pairs)."""
+    """An empty list: what the venue does not have (margin pairs)."""
     return []
 
 
@@ -239,7 +267,7 @@ ACCOUNT_ENDPOINTS = (
     Endpoint("GET", "/sapi/v1/asset/tradeFee", trade_fees, security=_SIGNED),
     Endpoint("GET", "/sapi/v1/capital/config/getall", all_coins, security=_SIGNED, weight=10),
     Endpoint("GET", "/sapi/v1/capital/deposit/hisrec", deposit_history, security=_SIGNED),
-    Endpoint("GET", "/sapi/v1/capital/withdraw/history", nothing, security=_SIGNED),
+    Endpoint("GET", "/sapi/v1/capital/withdraw/history", withdrawal_history, security=_SIGNED),
     Endpoint("GET", "/sapi/v1/margin/allPairs", nothing, security=_KEY),
     Endpoint("GET", "/sapi/v1/margin/isolated/allPairs", nothing, security=_SIGNED),
 )

@@ -84,6 +84,7 @@ def command_of(ask: Ask) -> Message:
             made=decision.made,
             left_out=decision.left_out,
             inputs=inputs,
+            price=decision.price,
         )
     if decision.action is ExitAction.PAUSE:
         return PauseStrategy(strategy_id=ask.strategy_id, reason=decision.reason.value, inputs=inputs)
@@ -102,16 +103,12 @@ class Outbound:
         self._plan_expiry, self._clock_ns = plan_expiry, clock_ns
 
     async def publish_plan(self, to_publish: PlanToPublish) -> None:
-        """Store a plan in its stream, once per plan id, kind and request. Raises RetryLater when that is not certain.
-
-        Not by its id alone, because the executor may have dropped another plan of this id, which was not for an exit or
-        for this request.
-        """
+        """Store a plan in its stream, once per message id. Raises RetryLater when that is not certain."""
         message = planned(to_publish, self._plan_expiry)
         await self._publisher.publish(
             subjects.plans(message.strategy_id),
             message,
-            message_id=f"{message.plan_id}.{message.kind}.{message.answers}".rstrip("."),
+            message_id=to_publish.message_id,
             correlation_id=message.plan_id,
         )
 

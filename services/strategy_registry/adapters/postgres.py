@@ -41,6 +41,7 @@ _COLUMNS = (
     "id, preview_id, venue, version, change, status, document, created_at, active_since, exit_reason, reason, inputs, "
     "exit_stage, funded, funding_refusal, stop_reason, stop_inputs, initial_closed_at, exit_sold, sealed_fills, "
     "released, release_refusal, peak_profit_pct, peak_contributed, stop_action, released_amounts, closing_figures, "
+    "exit_prices, "
     "revision, changed_by, requests, transfers, hold_id, hold_stage, hold_sequence, hold_fills, auto_invest, "
     "requests_made, funds_made, withdrawals_made, releases_refused"
 )
@@ -322,6 +323,7 @@ def _values(record: StrategyRecord) -> tuple[object, ...]:
         facts.stop_action.value,
         _AMOUNTS.dump_json(dict(facts.released_amounts)).decode(),
         json.dumps(dict(facts.closing_figures)),
+        _AMOUNTS.dump_json(dict(facts.exit_prices)).decode(),
         record.revision,
         record.changed_by,
         _REQUESTS.dump_json(record.requests).decode(),
@@ -373,6 +375,7 @@ def _facts(row: Mapping[str, Any]) -> Facts:
         "stop_action": ExitAction(row["stop_action"]),
         "released_amounts": _AMOUNTS.validate_json(row["released_amounts"]),
         "closing_figures": json.loads(row["closing_figures"]),
+        "exit_prices": _AMOUNTS.validate_json(row["exit_prices"]),
     }
     return Facts(**{**columns, **read})
 

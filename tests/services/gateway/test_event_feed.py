@@ -85,7 +85,7 @@ def test_feed_when_resumed_over_all_streams_goes_on_in_each(world: World) -> Non
     with feed(world, strategy_id=strategy_id) as events:
         decide(world, strategy_id, "a")
         last_id, _ = next(events)
-    assert last_id.count(":") == 9
+    assert last_id.count(":") == 10
     world.publish(subjects.positions(strategy_id), position(strategy_id, 1, "1200", USDT="1200"))
     decide(world, strategy_id, "b")
     with feed(world, last_id, strategy_id=strategy_id) as events:

@@ -9,11 +9,14 @@ import pytest
 
 from deploy.command_line.strategy_file import parse_document
 from services.gateway.strategy_file import file_text, wanted_format
+from services.gateway.wording import change_sentence
 from shared.contracts import subjects
 from shared.contracts.lifecycle import NotificationRaised, Severity
 from shared.core.errors import Refused
+from shared.core.strategy import StrategyStatus
 from tests.services.gateway.registry_stand_in import StandInWorld, running_stand_in
 from tests.services.gateway.test_event_feed import feed
+from tests.services.strategy_evaluator import messages
 from tests.services.strategy_registry.world import document
 
 pytestmark = pytest.mark.servers
@@ -48,6 +51,20 @@ def test_versions_when_asked_come_newest_first_in_pages_and_in_words(world: Stan
     second = world.http.get(f"/strategies/{strategy}/versions", params={"before": first["next"]}).json()
     assert [one["version"] for one in second["versions"]] == [4]
     assert second["next"] == 0
+
+
+MONEY = [
+    ("money_added", {"asset": "USDT", "amount": "50", "worth": "50"}, "on its way from the wallet: 50 USDT"),
+    ("withdrawal_requested", {"asset": "BTC", "percent": "10"}, "was asked for: 10 % of the value, in BTC"),
+    ("withdrawal_paid", {"asset": "USDT", "amount": "50", "paid": "49"}, "paid out to the wallet: 49 USDT"),
+    ("withdrawal_refused", {"asset": "USDT"}, "A withdrawal was refused"),
+]
+
+
+@pytest.mark.parametrize(("change", "inputs", "ending"), MONEY)
+def test_change_when_it_is_about_money_tells_how_much(change: str, inputs: dict[str, str], ending: str) -> None:
+    state = messages.strategy("s1").model_copy(update={"change": change, "inputs": inputs})
+    assert change_sentence(state, []).endswith(ending)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "before=-1", "before=x"])
@@ -124,9 +141,24 @@ def test_calendar_of_a_strategy_when_it_runs_begins_after_what_is_settled(world:
 def test_calendar_of_a_strategy_when_it_stands_or_has_none_says_so(world: StandInWorld) -> None:
     stopped = world.auto_investing("dated and stopped", status="stopped", reason="short_balance")
     found = world.http.get(f"/strategies/{stopped}/calendar").json()
-    assert (len(found["dates"]), "It is stopped" in found["remarks"][-1]) == (10, True)
+    assert (len(found["dates"]), "Auto-Invest is stopped" in found["remarks"][-1]) == (10, True)
     none = world.http.get(f"/strategies/{world.running('undated')}/calendar").json()
     assert (none["dates"], none["remarks"]) == ([], ["It has no Auto-Invest."])
+
+
+@pytest.mark.parametrize(
+    ("status", "dates", "remark"),
+    [("closed", 0, "It is closed: no cycle will come."), ("paused", 10, "The strategy is paused: ")],
+)
+def test_calendar_of_a_strategy_when_no_cycle_comes_by_itself_says_so(
+    world: StandInWorld, status: str, dates: int, remark: str
+) -> None:
+    one = world.auto_investing(f"dated and {status}")
+    state = world.stand_in.states[one][-1].model_copy(update={"version": 9, "status": StrategyStatus(status)})
+    world.publish(subjects.strategies(one), state, f"{one}.9")
+    world.until(lambda: world.http.get(f"/strategies/{one}").json()["version"] == 9, "the newest state")
+    found = world.http.get(f"/strategies/{one}/calendar").json()
+    assert (len(found["dates"]), found["remarks"][-1].startswith(remark)) == (dates, True)
 
 
 SPRING, AUTUMN = "the clocks go forward", "twice on this day"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from services.ledger.requests import Body, Request, Transfer
 from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.contracts.wire import Meta
 
 START = datetime(2020, 3, 12, tzinfo=UTC)
@@ -104,6 +105,10 @@ def meta_of(body: Body) -> Meta:
         name = f"fill-{body.venue}-{body.trade_id}"
     elif isinstance(body, DepositObserved):
         name = f"deposit-{body.venue}-{body.deposit_id}"
+    elif isinstance(body, BalanceDiffered):
+        name = f"difference-{body.venue}-{body.difference_id}"
+    elif isinstance(body, AcceptSuspense):
+        name = f"accept-{body.venue}-{body.asset}-{body.amount}"
     return Meta(f"message-{name}", "test", RECEIVED, f"story-{name}", "")
 
 

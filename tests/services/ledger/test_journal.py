@@ -63,10 +63,11 @@ async def test_life_of_a_strategy_when_posted_one_by_one_balances_and_is_told_in
     assert set(check.fill_to_posted_ms) == {"p50", "p99"}
     told = await journal.pool.fetch("SELECT message_id FROM ledger.outbox ORDER BY id")
     assert [row["message_id"] for row in told] == [
-        *("transaction.1", "wallet.paper.1"),
-        *("transaction.2", "position.paper-s1.1", "wallet.paper.2", "transfer.paper-t1"),
-        *("transaction.3", "position.paper-s1.2"),
-        *("transaction.4", "transaction.5", "position.paper-s1.4", "wallet.paper.3", "transfer.paper-t9"),
+        *("transaction.1", "wallet.paper.1", "books.paper.1"),
+        *("transaction.2", "position.paper-s1.1", "wallet.paper.2", "books.paper.2", "transfer.paper-t1"),
+        *("transaction.3", "position.paper-s1.2", "books.paper.3"),
+        *("transaction.4", "transaction.5", "position.paper-s1.4", "wallet.paper.3", "books.paper.5"),
+        "transfer.paper-t9",
     ]
 
 

@@ -266,6 +266,7 @@ class Stack:
         self.nats_url, self.dsn, self.exchange, self.way = nats_url, dsn, exchange, way
         self.prices = Prices(nats_url, exchange)
         self.ws_api_url = exchange.ws_api_url
+        self.reconcile_every_s = "0"  # most tests have no ledger, so no books to compare with
         self.folder = Path(tempfile.mkdtemp(prefix="trimtab-executor-"))
         self._processes: list[Process] = []
         self._apps: list[tuple[Executor, asyncio.Task[None]]] = []
@@ -283,6 +284,7 @@ class Stack:
             "TRIMTAB_VENUE_API_SECRET": self.exchange.secret,
             "TRIMTAB_REQUEST_TIMEOUT_MS": "400",
             "TRIMTAB_VENUE_DEPOSITS_POLL_S": "0.5",
+            "TRIMTAB_RECONCILE_EVERY_S": self.reconcile_every_s,
             **self.further,
         }
 
@@ -308,6 +310,13 @@ class Stack:
         """An executor as a process of its own."""
         log = self.folder / f"executor-{instance}.log"
         process = Process("services.order_executor", self.environment(instance), log)
+        self._processes.append(process)
+        return process
+
+    def ledger(self) -> Process:
+        """A ledger as a process of its own, its consumers supervised as where it really runs."""
+        environment = self.environment("ledger") | {"FASTSTREAM_SUPERVISOR_DISABLED": "0"}
+        process = Process("services.ledger", environment, self.folder / "ledger.log")
         self._processes.append(process)
         return process
 

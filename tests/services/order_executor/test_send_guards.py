@@ -95,7 +95,7 @@ async def test_planner_when_it_asks_for_absurd_orders_sends_none_and_the_venue_i
     assert {event["detail"].split(":")[1] for event in changed} == guards
     assert (await events(stack, "trimtab.notification.raised"))[-1]["severity"] == "alert"
     (app, _) = stack._apps[0]
-    facts = app.health.facts()["sending"]
+    facts = app.health.figures()["sending"]
     assert facts["guards_tripped"] == {next(iter(guards)): len(changed)}
     assert str(facts["halted"]).startswith("guards withheld")
 

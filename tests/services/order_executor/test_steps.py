@@ -312,7 +312,7 @@ def test_holdings_when_fees_are_taken_in_each_asset_are_exact() -> None:
         "BTC": D("0.5"),
         "ETH": D("4.5995"),
         "USDT": D("39.9"),
-        "BNB": D("-0.002"),
+        "BNB": D(0),
     }
 
 

@@ -95,7 +95,7 @@ def test_parse_when_messages_are_the_samples_believes_every_quote() -> None:
         event = parse(line)
         kinds[type(event).__name__] += 1
         if isinstance(event, QuoteReceived):
-            assert guard.admit(*event) is None
+            assert guard.admit(event) is None
     assert kinds == {"QuoteReceived": 6, "TimeReceived": 4, "Ignored": 1, "ReplyReceived": 1}
 
 
@@ -115,7 +115,7 @@ def test_parse_when_messages_are_recorded_keeps_text_and_believes_every_quote(na
             if quotes % 100 == 1:
                 data = json.loads(payload)["data"]
                 assert (event.bid, event.ask, event.order) == (data["b"], data["a"], data["u"])
-            guard.admit(*event)
+            guard.admit(event)
     assert quotes > 1_000
     assert guard.refused == {}
 

@@ -7,6 +7,7 @@ import pytest
 
 from services.price_feed.adapters.back_off import BackOff
 from services.price_feed.conflation import Conflation
+from services.price_feed.freshness import Freshness
 from services.price_feed.market_clock import DAY_MS, MarketClock
 from services.price_feed.price_book import PriceBook
 from services.price_feed.venue_events import Ignored, QuoteReceived, TimeReceived, Unreadable
@@ -36,7 +37,7 @@ def listed(symbol: str, *, tradable: bool = True) -> InstrumentListed:
 
 def book_of(*symbols: str) -> PriceBook:
     """A book that follows these symbols and whose venue has told the time T at wall clock 1 s."""
-    book = PriceBook("paper", "e1", 10 * SECOND_NS)
+    book = PriceBook("paper", "e1", Freshness(10 * SECOND_NS))
     assert book.list_instruments(listed(symbol) for symbol in symbols) == tuple(sorted(symbols))
     if symbols:
         book.receive(TimeReceived(symbols[0], T), SECOND_NS)
@@ -81,7 +82,7 @@ def test_take_frame_when_only_time_moved_on_is_due() -> None:
 
 
 def test_take_frame_when_venue_has_told_no_time_waits() -> None:
-    book = PriceBook("paper", "e1", 10 * SECOND_NS)
+    book = PriceBook("paper", "e1", Freshness(10 * SECOND_NS))
     book.list_instruments([listed("BTCUSDT")])
     book.receive(QuoteReceived("BTCUSDT", "1", "2"), SECOND_NS)
     assert (book.take_frame(), book.snapshot(SECOND_NS), book.changed) == (None, None, False)
@@ -109,25 +110,18 @@ def test_snapshot_when_taken_round_trips_with_counts() -> None:
     assert PricesSnapshotted.model_validate_json(snapshot.model_dump_json()) == snapshot
 
 
-def test_stale_when_one_symbol_is_mute_names_it() -> None:
-    book = book_of("BTCUSDT", "ETHUSDT")
-    for symbol, at_s in (("BTCUSDT", 1), ("ETHUSDT", 1), ("BTCUSDT", 9)):
-        book.receive(QuoteReceived(symbol, "1", "2"), at_s * SECOND_NS)
-        book.receive(TimeReceived(symbol, T + at_s), at_s * SECOND_NS)
-    assert book.stale(11 * SECOND_NS) == ()
-    assert book.stale(11 * SECOND_NS + 1) == ("ETH",)
-    assert book.stale(20 * SECOND_NS) == ("BTC", "ETH")
-
-
 def test_stale_when_prices_move_under_a_standing_clock_names_all_until_it_goes_on() -> None:
     book = book_of("BTCUSDT", "ETHUSDT")
-    for at_s, bid in ((1, "1"), (11, "1.1"), (12, "1.2")):
-        book.receive(QuoteReceived("BTCUSDT", bid, "2"), at_s * SECOND_NS)
+    for at_s in range(1, 60):
+        book.receive(QuoteReceived("BTCUSDT", f"1.{at_s}", "2"), at_s * SECOND_NS)
         book.receive(QuoteReceived("ETHUSDT", "1", "2"), at_s * SECOND_NS)
-        book.receive(TimeReceived("BTCUSDT", T), at_s * SECOND_NS)
-        assert book.stale(at_s * SECOND_NS) == (("BTC", "ETH") if at_s == 12 else ())
-    book.receive(TimeReceived("BTCUSDT", T + 1), 12 * SECOND_NS)
-    assert book.stale(12 * SECOND_NS) == ()
+        book.receive(TimeReceived("BTCUSDT", T + min(at_s, 30) * 1_000), at_s * SECOND_NS)
+        expected = {} if at_s <= 40 else {"BTC": "clock_stands", "ETH": "clock_stands"}
+        assert book.stale(at_s * SECOND_NS) == expected, at_s
+    book.receive(TimeReceived("BTCUSDT", T + 60_000), 60 * SECOND_NS)
+    book.receive(QuoteReceived("BTCUSDT", "1.9", "2"), 60 * SECOND_NS)
+    book.receive(QuoteReceived("ETHUSDT", "1", "2"), 60 * SECOND_NS)
+    assert book.stale(60 * SECOND_NS) == {}
 
 
 def test_stale_when_a_standing_market_is_repeated_names_none() -> None:
@@ -135,17 +129,35 @@ def test_stale_when_a_standing_market_is_repeated_names_none() -> None:
     for at_s in range(1, 100):
         book.receive(TimeReceived("BTCUSDT", T), at_s * SECOND_NS)
         book.receive(QuoteReceived("BTCUSDT", "1", "2"), at_s * SECOND_NS)
-        assert book.stale(at_s * SECOND_NS) == ()
+        assert book.stale(at_s * SECOND_NS) == {}
     # The market goes on: the venue tells the new time before the new price.
     book.receive(TimeReceived("BTCUSDT", T + 1), 100 * SECOND_NS)
-    book.receive(QuoteReceived("BTCUSDT", "3", "4"), 100 * SECOND_NS)
-    assert book.stale(100 * SECOND_NS) == ()
+    book.receive(QuoteReceived("BTCUSDT", "1.5", "2.5"), 100 * SECOND_NS)
+    assert book.stale(100 * SECOND_NS) == {}
 
 
 def test_stale_when_wall_clock_was_set_back_names_all() -> None:
     book = book_of("BTCUSDT")
     book.receive(QuoteReceived("BTCUSDT", "1", "2"), SECOND_NS)
-    assert book.stale(SECOND_NS - 1) == ("BTC",)
+    assert book.stale(SECOND_NS - 1) == {"BTC": "too_old"}
+
+
+def test_stale_when_the_newest_message_was_refused_names_it_until_one_is_believed() -> None:
+    book = book_of("BTCUSDT", "ETHUSDT")
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        book.receive(QuoteReceived(symbol, "1", "2"), SECOND_NS)
+    book.receive(QuoteReceived("BTCUSDT", "0", "2"), SECOND_NS)
+    assert book.stale(SECOND_NS + SECOND_NS // 2) == {"BTC": "doubted"}
+    book.receive(QuoteReceived("BTCUSDT", "1", "2"), 2 * SECOND_NS)
+    assert book.stale(3 * SECOND_NS) == {}
+
+
+def test_receive_when_one_time_is_wrong_and_far_the_symbols_own_clock_is_not_led_astray() -> None:
+    book = book_of("BTCUSDT")
+    live_ns = T * 1_000_000
+    book.receive(TimeReceived("BTCUSDT", T + 86_400_000), live_ns)
+    book.receive(TimeReceived("BTCUSDT", T + 1_000), live_ns + SECOND_NS)
+    assert (book.clock.now_ms, book.guard.refused) == (T + 1_000, {"time_jump": 1})
 
 
 @pytest.mark.parametrize("gone", [[], [listed("BTCUSDT", tradable=False)]], ids=["delisted", "halted"])
@@ -158,6 +170,7 @@ def test_stale_when_pair_is_no_longer_traded_names_it_and_keeps_its_quote(gone: 
     book.receive(QuoteReceived("BTCUSDT", "3", "4"), SECOND_NS)
     snapshot = book.snapshot(SECOND_NS)
     assert snapshot is not None
+    assert snapshot.stale_because == {"BTC": "not_tradable"}
     assert (snapshot.stale, [quote.asset for quote in snapshot.quotes]) == (("BTC",), ["BTC", "ETH"])
     assert snapshot.refused == {"unknown_symbol": 1}
 
@@ -181,7 +194,7 @@ def test_connected_when_numbering_began_again_accepts_and_wants_a_snapshot() -> 
     book.receive(QuoteReceived("BTCUSDT", "1", "2", 99), SECOND_NS)
     book.first_quote_due = False
     book.connected()
-    book.receive(QuoteReceived("BTCUSDT", "3", "4", 1), SECOND_NS)
+    book.receive(QuoteReceived("BTCUSDT", "1.5", "2.5", 1), SECOND_NS)
     assert (book.first_quote_due, book.accepted) == (True, 2)
 
 
@@ -197,6 +210,28 @@ CLOCKS = {
     "three far readings that agree": ([0, 400 * DAY_MS, 401 * DAY_MS, 402 * DAY_MS], 402 * DAY_MS),
     "three far readings that disagree": ([0, 400 * DAY_MS, 800 * DAY_MS, 400 * DAY_MS], 0),
 }
+
+
+LIVE: dict[str, tuple[list[tuple[int, int]], int]] = {
+    # readings (ms after T, seconds of our own clock after T), and what the clock shows in the end
+    "five seconds ahead": ([(6_000, 1)], 6_000),
+    "more ahead": ([(6_001, 1)], 0),
+    "a day ahead, again and again": ([(DAY_MS, second) for second in range(1, 10)], 0),
+    "a day ahead for ten seconds": ([(DAY_MS, second) for second in range(1, 12)], DAY_MS),
+    "as late as our own clock": ([(500_000, 500)], 500_000),
+    "after an hour away": ([(3_600_000, 3_600)], 3_600_000),
+}
+
+
+@pytest.mark.parametrize(("readings", "expected"), LIVE.values(), ids=LIVE.keys())
+def test_market_clock_when_market_is_live_is_not_led_into_the_future(
+    readings: list[tuple[int, int]], expected: int
+) -> None:
+    clock = MarketClock()
+    clock.read(T, T * 1_000_000)
+    for reading, second in readings:
+        clock.read(T + reading, T * 1_000_000 + second * SECOND_NS)
+    assert clock.now_ms == T + expected
 
 
 @pytest.mark.parametrize(("readings", "expected"), CLOCKS.values(), ids=CLOCKS.keys())

@@ -21,6 +21,8 @@ from shared.messaging.publishing import Publisher
 from tests.servers import EmbeddedNats
 from tests.services.price_feed.scripted_venue import ScriptedVenue, clock, eventually, quote
 from tests.services.price_feed.test_price_book import listed
+from tests.services.price_feed.venue_player import Venue
+from tests.services.price_feed.venue_scripts import SCRIPTS
 
 pytestmark = pytest.mark.servers
 
@@ -86,6 +88,13 @@ async def running_feed(
     settings = Settings(
         nats_url=url, venue_name="paper", venue_ws_url=venue.url, prices_stale_after_s=stale_after_s, **changes
     )
+    async with running(settings):
+        yield
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """The service with these settings."""
     app = build_app(settings)
     await app.start()
     tasks = [asyncio.create_task(coroutine) for coroutine in app.background()]
@@ -127,7 +136,10 @@ async def test_feed_when_venue_tells_prices_publishes_frames_and_snapshots(nats_
             "BTC": Decimal("61737.63"),
             "ETH": Decimal("2683.8"),
         }
-        assert (newest.refused, newest.stale, newest.venue) == ({"zero": 1}, (), "paper")
+        assert (newest.refused, newest.venue) == ({"zero": 1}, "paper")
+        await eventually(lambda: heard.newest and heard.newest.stale_because == {"ETH": "doubted"})
+        await venue.tell(quote("ETHUSDT", "2683.80", "2683.81", 2))
+        await eventually(lambda: heard.newest and heard.newest.stale == ())
         numbers = [frame.sequence for frame in heard.frames]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert newest.sequence <= numbers[-1] + 1
@@ -152,11 +164,13 @@ async def test_feed_when_a_symbol_falls_mute_names_it_stale_until_it_talks(nats_
     ):
         await eventually(lambda: venue.present and len(venue.present[0].streams) == 4)
 
+        tick = 0
+
         async def talk(*symbols: str) -> None:
-            tick = 0
+            nonlocal tick
             while True:
                 tick += 1
-                await venue.tell(clock("BTCUSDT", T + tick))
+                await venue.tell(clock("BTCUSDT", T + 50 * tick))
                 for symbol in symbols:
                     await venue.tell(quote(symbol, "100", "101"))
                 await asyncio.sleep(0.05)
@@ -164,6 +178,8 @@ async def test_feed_when_a_symbol_falls_mute_names_it_stale_until_it_talks(nats_
         for talking, stale in ((("BTCUSDT", "ETHUSDT"), ()), (("BTCUSDT",), ("ETH",)), (("BTCUSDT", "ETHUSDT"), ())):
             talker = asyncio.create_task(talk(*talking))
             seen = len(heard.snapshots)
+            habit = tick + 30  # without a habit there is nothing against which to be mute
+            await eventually(lambda habit=habit: tick > habit)
             await eventually(
                 lambda seen=seen, stale=stale: (
                     heard.snapshots[seen + 1 :]
@@ -197,8 +213,8 @@ async def test_feed_when_connection_is_cut_goes_on_in_the_same_epoch(nats_url: s
         venue.present[0].cut()
         await eventually(lambda: len(venue.visitors) == 2 and venue.present and venue.present[0].streams)
         # A venue that was started again numbers its book from the beginning.
-        await venue.tell(quote("BTCUSDT", "3", "4", 1))
-        await eventually(lambda: heard.quotes[-1].bid == "3")
+        await venue.tell(quote("BTCUSDT", "1.5", "2.5", 1))
+        await eventually(lambda: heard.quotes[-1].bid == "1.5")
         assert len({frame.epoch for frame in heard.frames}) == 1
 
 
@@ -230,7 +246,7 @@ async def test_feed_when_moments_are_whole_publishes_nothing_before_the_pulse(na
         await eventually(lambda: venue.present and len(venue.present[0].streams) == 4)
         assert venue.paths == ["/stream?streams=!miniTicker@arr"]
         for row in range(1, 40):
-            at_ms = T + row * 1000
+            at_ms = T + row * 60_000
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 await venue.tell(clock(symbol, at_ms))
                 await asyncio.sleep(0.005)  # longer than the feed waits between two frames
@@ -242,3 +258,24 @@ async def test_feed_when_moments_are_whole_publishes_nothing_before_the_pulse(na
     assert all(len({(told.bid, told.at_ms) for told in frame.quotes}) == 1 for frame in filled)
     assert all(frame.market_time_ms == frame.quotes[0].at_ms for frame in filled)
     assert all(len({seen.bid for seen in snapshot.quotes}) <= 1 for snapshot in heard.snapshots)
+
+
+async def test_feed_when_the_dialect_is_krakens_follows_pairs_by_the_streams_names(nats_url: str) -> None:
+    kraken = next(each for each in SCRIPTS if each.name == "kraken")
+    pairs = [
+        listed(symbol).model_copy(update={"base": base, "quote": "USD"})
+        for symbol, base in (("XXBTZUSD", "BTC"), ("XETHZUSD", "ETH"))
+    ]
+    await list_instruments(nats_url, *pairs)
+    async with Venue(kraken) as venue, hearing(nats_url) as heard:
+        settings = Settings(nats_url=nats_url, venue_name="paper", venue_dialect="kraken", venue_ws_url=venue.url)
+        async with running(settings):
+            await eventually(lambda: venue.subscribed == {"BTC/USD", "ETH/USD"})
+            await venue.tell("BTC/USD", "61737.60", "61737.70")
+            await eventually(lambda: heard.newest and heard.newest.quotes)
+            assert (heard.quotes[0].asset, heard.quotes[0].bid) == ("BTC", "61737.60")
+            await venue.tell("ETH/USD", "2500.1", "2500.2")
+            await venue.tell("ETH/USD", "25001.1", "25001.2")
+            await eventually(lambda: heard.newest and heard.newest.stale_because == {"ETH": "doubted"})
+            assert heard.newest is not None
+            assert heard.newest.refused == {"jump": 1}

@@ -129,7 +129,10 @@ async def test_run_when_connection_ends_reconnects_and_subscribes_again(end: str
 async def test_run_when_venue_is_silent_reconnects() -> None:
     times = replace(QUICK, silence_s=0.3)
     async with ScriptedVenue() as venue, following(venue, times=times) as (_, told):
+        await eventually(lambda: bool(subscribed(venue)))
+        venue.mute = True
         await eventually(lambda: len(venue.visitors) >= 3)
+        venue.mute = False
         await eventually(lambda: bool(subscribed(venue)))
         await venue.tell(quote("AUSDT", "1", "2"))
         await eventually(lambda: told.bids == ["1"])

@@ -40,7 +40,7 @@ def test_prices_when_wide_are_exact_and_keep_gaps(tmp_path: Path) -> None:
 
 def test_prices_when_gzipped_are_the_same_as_plain(tmp_path: Path) -> None:
     path = tmp_path / "p.csv.gz"
-    path.write_bytes(gzip.compress(WIDE.encode()))
+    path.write_bytes(gzip.compress(WIDE.encode(), mtime=0))
     assert load_prices(path).prices == load_prices(written(tmp_path / "p.csv", WIDE)).prices
 
 
@@ -163,7 +163,7 @@ def test_file_when_broken_is_refused_naming_place_value_and_allowed(
     ("name", "content", "reason"),
     [
         ("p.csv.gz", b"date,BTC\n", "cannot be read"),
-        ("p.csv.gz", gzip.compress(WIDE.encode())[:-9], "cannot be read"),
+        ("p.csv.gz", gzip.compress(WIDE.encode(), mtime=0)[:-9], "cannot be read"),
         ("p.parquet", b"PAR1 no such thing", "cannot be read"),
         ("p.csv", b"date,BTC\n2024-01-01,\xff\xfe\n", "is not a text file"),
         ("p.xlsx", b"x", "unknown ending"),

@@ -65,6 +65,39 @@ async def test_schedule_when_its_date_comes_is_asked_for_without_any_price_chang
     assert (await world.codes()).count("auto_invest_due") == 1
 
 
+def test_drawdown_when_a_quote_comes_as_its_interval_ends_counts_it() -> None:
+    """While the interval ran no price could break the certificate: time does, and a quote is seen with it."""
+    world = _world(AT_A_LOSS, cycle=1, last_made_at=AT)
+    week = _ms(AT + timedelta(days=7))
+    world.tick(dict.fromkeys(PRICES, "0.9"), market_time_ms=week - 1)
+    world.tick(dict.fromkeys(PRICES, "0.91"), market_time_ms=week)
+    assert world.asks() == [], "one of two"
+    world.tick(dict.fromkeys(PRICES, "0.9"), market_time_ms=week + 1)
+    (ask,) = world.asks()
+    assert ask.decision.code == "auto_invest_drawdown"
+
+
+def test_drawdown_when_its_interval_ends_without_a_quote_counts_none() -> None:
+    world = _world(AT_A_LOSS, cycle=1, last_made_at=AT)
+    week = _ms(AT + timedelta(days=7))
+    world.tick(dict.fromkeys(PRICES, "0.9"), market_time_ms=week - 1)
+    for later in range(3):
+        world.tick({}, market_time_ms=week + later)
+    world.tick(dict.fromkeys(PRICES, "0.91"), market_time_ms=week + 3)
+    assert world.asks() == []
+
+
+def test_cycle_when_its_money_is_a_coin_is_worth_what_led_to_it() -> None:
+    world = _world({**FRIDAYS, "asset": "ETH"})
+    world.tick({"ETH": "2"}, market_time_ms=_ms(FRIDAY))
+    (ask,) = world.asks()
+    command = command_of(ask)
+    assert isinstance(command, RunAutoInvest)
+    assert (command.made, command.price) == (True, ask.decision.price)
+    assert command.price is not None
+    assert 1.99 < command.price <= 2
+
+
 def test_cycle_when_heard_is_unfinished_until_its_money_is_spent() -> None:
     world = _world(FRIDAYS)
     world.tick({}, market_time_ms=_ms(FRIDAY))

@@ -349,9 +349,9 @@ def test_stop_loss_when_the_strategy_was_elsewhere_in_between_is_counted_anew(wo
     world.look()
     for _ in range(2):
         world.tick(down)
-        assert world.exits() == []
+        assert world.asks() == []
     world.tick(down)
-    assert len(world.exits()) == 1
+    assert len(world.asks()) == 1
 
 
 def test_strategy_when_closed_is_let_go(world: World) -> None:

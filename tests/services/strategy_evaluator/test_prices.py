@@ -125,6 +125,10 @@ def test_instruments_when_repeated_are_no_change() -> None:
     assert prices.take_instruments(instruments())
     assert not prices.take_instruments(instruments())
     assert prices.take_instruments(instruments(tradable=False))
+    listed = instruments()
+    unreconciled = [row.model_copy(update={"unreconciled": row.base == "BTC"}) for row in listed.instruments]
+    assert prices.take_instruments(listed.model_copy(update={"instruments": tuple(unreconciled)}))
+    assert {asset for asset, found in prices.instruments.items() if found.tradable} == {"ONE", "ETH"}
 
 
 def test_frame_when_it_repeats_prices_at_the_same_market_time_says_so() -> None:

@@ -147,3 +147,31 @@ def test_stop_loss_when_being_confirmed_while_money_arrives_waits_for_the_money_
     world.tell(strategy("s1", version=5, stop_loss="-8", requests=(asked("rq3", "invest", "funding"),)))
     world.tick(dict.fromkeys(PRICES, "0.9"))
     assert world.evaluation.progress().unfinished == {"money_moving": 1}
+
+
+def test_plan_when_it_was_dropped_while_held_is_told_again_under_another_message_id_once_freed() -> None:
+    """The withdrawal was refused: the position is the same, so the plan is too, and the stream must not swallow it."""
+    world = _world(strategy("s1"), DRIFTED)
+    (dropped,) = world.plans()
+    held = closed("s1", "", 1).model_copy(update={"last_closed": None, "change": "held", "held_for": "rq1"})
+    world.tell(held)
+    assert world.plans() == []
+    world.tell(held.model_copy(update={"sequence": 2, "change": "freed", "held_for": ""}))
+    (again,) = world.plans()
+    assert again.plan.draft.plan_id == dropped.plan.draft.plan_id
+    assert again.message_id != dropped.message_id
+    assert again.decision_id == dropped.decision_id, "the decision is told once"
+    world.wait(11, AT_MS)
+    (repeated,) = world.plans()
+    assert repeated.message_id == again.message_id, "nothing new was heard"
+
+
+async def test_plan_when_it_has_the_id_of_a_dropped_one_is_told_as_a_decision_of_its_own() -> None:
+    world = _world(strategy("s1"), DRIFTED)
+    (dropped,) = world.plans()
+    world.tell(strategy("s1", version=9, requests=(NEXT,)))
+    (made,) = world.plans()
+    assert made.plan.draft.plan_id == dropped.plan.draft.plan_id
+    assert len({made.message_id, dropped.message_id, made.decision_id, dropped.decision_id}) == 4
+    codes = await world.codes()
+    assert [code.partition(":")[0] for code in codes] == ["threshold_reached", "withdrawal"]

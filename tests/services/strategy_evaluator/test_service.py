@@ -184,7 +184,8 @@ def _settled(world: Surroundings, apps: list[StrategyEvaluatorApp]) -> bool:
         for portfolio in app.evaluation.portfolios:
             plan = newest.get(portfolio.strategy_id)
             version = 0 if portfolio.position is None else portfolio.position.version
-            if portfolio.owned and portfolio.emission.plan_id not in {"", plan.plan_id if plan else ""}:
+            emitted = portfolio.emission.message_id.partition(".")[0]
+            if portfolio.owned and emitted not in {"", plan.plan_id if plan else ""}:
                 return False
             if plan and (version, portfolio.progress.last_closed_plan_id) != (plan.position_version + 1, plan.plan_id):
                 return False

@@ -6,6 +6,7 @@ import pytest
 
 from shared.contracts.strategies import PeakRecorded, StrategyChanged
 from shared.core.situation import Peak
+from shared.core.strategy import StrategyStatus
 from tests.services.strategy_evaluator.messages import instruments, position, snapshot, strategy
 from tests.services.strategy_evaluator.world import BALANCED, PRICES, World
 
@@ -64,3 +65,37 @@ def test_exit_when_the_peak_was_not_confirmed_is_not_asked_for(prices: tuple[str
     for price in prices:
         world.tick(_all_at(price))
     assert (world.peaks(), world.asks()) == ([], [])
+
+
+def test_take_profit_when_the_peak_rises_with_every_quote_is_confirmed_all_the_same() -> None:
+    levels = {"take_profit": {"percent": "10", "confirm": "3"}, "stop_loss": {"percent": "-8", "trailing": True}}
+    told = strategy("s1", version=4, rebalance={"hold": True}, **levels)
+    world = World(confirming_quotes=1)
+    world.tell(instruments(), told, position("s1", BALANCED))
+    world.tell(snapshot(0, PRICES, world.now_ns))
+    world.evaluation.enable()
+    world.look()
+    for number, price in enumerate(("1.12", "1.14", "1.16")):
+        world.tick(_all_at(price))
+        recorded = [PeakRecorded(profit_pct=one.peak.profit_pct, contributed=Decimal(1200)) for one in world.peaks()]
+        assert len(recorded) == 1
+        world.tell(told.model_copy(update={"version": 5 + number, "change": "peak_raised", "peak": recorded[0]}))
+        assert {one.decision.code for one in world.asks()} == ({"take_profit"} if number == 2 else set())
+
+
+@pytest.mark.parametrize("changes", [{"status": StrategyStatus.PAUSED}, {"document": None}], ids=["paused", "edited"])
+def test_take_profit_when_status_or_definition_changed_is_confirmed_anew(changes: dict[str, object]) -> None:
+    told = strategy("s1", version=4, rebalance={"hold": True}, take_profit={"percent": "10", "confirm": "2"})
+    edited = strategy("s1", version=5, rebalance={"hold": True}, take_profit={"percent": "11", "confirm": "2"})
+    between = edited if "document" in changes else told.model_copy(update={"version": 5, **changes})
+    world = World()
+    world.tell(instruments(), told, position("s1", BALANCED))
+    world.tell(snapshot(0, PRICES, world.now_ns))
+    world.evaluation.enable()
+    world.look()
+    world.tick(_all_at("1.2"))
+    world.tell(between, between.model_copy(update={"version": 6, "status": StrategyStatus.ACTIVE}))
+    world.tick(_all_at("1.2"))
+    assert world.asks() == []
+    world.tick(_all_at("1.2"))
+    assert len(world.asks()) == 1

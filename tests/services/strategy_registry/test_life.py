@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.strategy_registry import life
+from services.strategy_registry import amounts, life, requests
 from services.strategy_registry.records import Advance, ExitStage, Outgoing, StrategyRecord
+from services.strategy_registry.requests import NewMoney
 from shared.contracts.books import FundStrategy, ReleaseStrategy
 from shared.contracts.plans import SealStrategy
 from shared.contracts.strategies import StopStrategy, StrategyChanged
-from shared.core.errors import Refused
+from shared.core.errors import Refused, RetryLater
 from shared.core.identity import transfer_id
 from shared.core.position import PlanOutcome
 from shared.core.strategy import TRANSITIONS, StrategyStatus
@@ -146,3 +147,17 @@ def test_stop_when_the_release_was_refused_before_that_was_a_failure_tries_it_ag
     assert release.transfer_id == transfer_id(ID, "release", 1)
     late = settled(ID, transfer_id(ID, "release", 0), "release", reason="the books do not allow it")
     assert life.with_transfer(made.record, late) == made.record
+
+
+def test_money_when_it_settled_since_the_position_was_read_is_read_again() -> None:
+    """Else neither the position nor what is on its way would count it towards the limit of 200,000 USDT."""
+    record, _ = lived(["funded", "initial"])
+    asked = requests.money_added(record, NewMoney("USDT", Decimal(150_000), Decimal(150_000)), AT, {}).record
+    before = amounts.funds_settled(asked)
+    amounts.require_same_money(asked, before)
+    arrived = life.advance(life.with_transfer(asked, settled(ID, transfer_id(ID, "fund", 1), "fund"))).record
+    assert amounts.worth_on_its_way(arrived) == 0
+    with pytest.raises(RetryLater):
+        amounts.require_same_money(arrived, before)
+    again = requests.money_added(arrived, NewMoney("USDT", Decimal(10), Decimal(10)), AT, {}).record
+    amounts.require_same_money(again, amounts.funds_settled(arrived))

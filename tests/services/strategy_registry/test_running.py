@@ -141,6 +141,29 @@ def test_stop_when_money_is_on_its_way_releases_only_after_it_has_settled(world:
     assert closed.inputs == {"contributed_in": "1200", "withdrawn": "0", "returned": "1360", "profit": "160"}
 
 
+@pytest.mark.parametrize(
+    ("action", "inputs"), [(ExitAction.SELL, {}), (ExitAction.KEEP, {"price.BTC": "40000"})], ids=["sold", "kept"]
+)
+def test_closing_when_the_market_has_moved_on_counts_at_the_prices_of_the_end(
+    world: World, action: ExitAction, inputs: dict[str, str]
+) -> None:
+    strategy_id = running(world)
+    stop = StopStrategy(strategy_id=strategy_id, reason="take_profit", action=action, inputs=inputs)
+    ask(world, stop, f"{strategy_id}.s")
+    if action is ExitAction.SELL:
+        word = progressed(strategy_id, 2, "closed", kind="exit", fills=6)
+        assert word.last_closed is not None
+        sold = word.last_closed.model_copy(update={"prices": {"BTC": Decimal(40000)}})
+        world.publish(subjects.plan_results(strategy_id), word.model_copy(update={"last_closed": sold}))
+    world.until(lambda: world.published(SealStrategy, strategy_id), "SealStrategy")
+    say_progressed(world, strategy_id, 3, "sealed", kind="initial", fills=6, sealed=True)
+    (release,) = world.until(lambda: world.published(ReleaseStrategy, strategy_id), "ReleaseStrategy")
+    amounts = {"USDT": Decimal(1300), "BTC": Decimal("0.001")}
+    released = settled(strategy_id, release.transfer_id, "release").model_copy(update={"amounts": amounts})
+    world.publish(subjects.transfers(strategy_id), released)
+    assert until_change(world, strategy_id, "closed").inputs["returned"] == "1340"
+
+
 def test_edit_when_valid_is_a_revision_with_its_differences_and_a_rebalance(world: World) -> None:
     strategy_id = running(world, stop_loss={"percent": "-10", "trailing": True})
     changes = {"targets": {"BTC": "50", "ETH": "50"}, "stop_loss": None, "name": "Two"}
@@ -234,6 +257,20 @@ def test_drawdown_when_its_money_is_refused_is_told_as_left_out_at_that_time(wor
     assert (state.left_out_at, state.last_made_at, state.settled_until, state.carried) == (at, None, None, Decimal(0))
 
 
+def test_cycle_when_its_price_is_told_is_worth_so_whatever_the_market_is_by_now(world: World) -> None:
+    plan = {"amount": "0.01", "asset": "BTC", "schedule": {"every": "1d", "at": "12:00"}}
+    strategy_id = running(world, auto_invest=plan)
+    due = RunAutoInvest(
+        strategy_id=strategy_id,
+        cycle=1,
+        cause=Cause.SCHEDULE,
+        due_at=MARKET_TIME,
+        market_time=MARKET_TIME,
+        price=Decimal("12345.678"),
+    )
+    assert ask(world, due, f"{strategy_id}.ai.1").inputs["worth"] == "123.45678"
+
+
 def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(world: World) -> None:
     strategy_id = running(world, auto_invest=AUTO_INVEST)
     state = until_change(world, strategy_id, "activated").auto_invest
@@ -264,3 +301,18 @@ def test_auto_invest_when_due_is_decided_once_and_made_when_its_money_is_there(w
     assert made is not None
     assert (made.invested, made.carried, made.last_made_at) == (Decimal(100), Decimal(0), due)
     assert run(3, made=False).reason == "cycle_missed"
+
+
+def test_closing_when_its_own_rule_ended_it_is_worth_what_led_to_that(world: World) -> None:
+    strategy_id = running(world)
+    figures = {"profit_pct": "15", "price.BTC": "60000", "weight.BTC": "40"}
+    stop = StopStrategy(strategy_id=strategy_id, reason="take_profit", inputs=figures, action=ExitAction.KEEP)
+    ask(world, stop, f"{strategy_id}.s")
+    say_progressed(world, strategy_id, 4, "sealed", kind="initial", fills=3, sealed=True)
+    until_change(world, strategy_id, "sealed")
+    release = settled(strategy_id, transfer_id(strategy_id, "release", 0), "release")
+    amounts = {"BTC": Decimal("0.02"), "USDT": Decimal(10)}
+    world.publish(subjects.transfers(strategy_id), release.model_copy(update={"amounts": amounts}))
+    closed = until_change(world, strategy_id, "closed")
+    assert (closed.inputs["returned"], closed.inputs["profit"]) == ("1210", "10")
+    assert notifications(world, strategy_id)[-1][1].endswith("profit 10 USDT on 1200 USDT put in.")

@@ -1,6 +1,6 @@
 """Binance spot market streams: where to connect, how to subscribe, what is allowed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import orjson
 
@@ -8,6 +8,7 @@ from services.price_feed.adapters.binance import parse
 from services.price_feed.adapters.websocket_session import DialectLimits
 from services.price_feed.venue_events import FromVenue
 
+LIVE_ROOT = "wss://stream.binance.com:9443"
 _STREAMS = ("bookTicker", "miniTicker")
 
 BINANCE_LIMITS = DialectLimits(
@@ -31,6 +32,7 @@ class BinanceDialect:
     """
 
     limits = BINANCE_LIMITS
+    subprotocol = None
 
     def __init__(self, *, pulse: bool = False) -> None:
         self._pulse = pulse
@@ -40,6 +42,18 @@ class BinanceDialect:
         trimmed = root.rstrip("/")
         path = trimmed if trimmed.endswith(("/stream", "/ws")) else f"{trimmed}/stream"
         return f"{path}?streams={parse.ALL_MINI_TICKERS}" if self._pulse else path
+
+    async def address(self, root: str) -> str:
+        """See ``Dialect``."""
+        return self.url(root or LIVE_ROOT)
+
+    def hello(self) -> Sequence[str]:
+        """Nothing."""
+        return ()
+
+    def ping(self, request_id: int) -> str:
+        """The shortest question there is; the answer shows that the streams' server is there."""
+        return orjson.dumps({"method": "GET_PROPERTY", "params": ["combined"], "id": request_id}).decode()
 
     def request(self, request_id: int, symbols: Collection[str], *, wanted: bool) -> str:
         """``{"method":"SUBSCRIBE","params":["btcusdt@bookTicker","btcusdt@miniTicker"],"id":1}``."""

@@ -1,0 +1,1 @@
+"""BigONE spot, websocket v2 in JSON."""

@@ -1,0 +1,1 @@
+"""Bybit spot, public websocket v5."""

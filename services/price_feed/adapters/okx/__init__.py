@@ -1,0 +1,1 @@
+"""OKX spot, public websocket v5."""
