@@ -1,11 +1,12 @@
 """The composition root of an evaluator."""
 
 import asyncio
+import gc
 import logging
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -74,8 +75,12 @@ class StrategyEvaluatorApp:
             Follower(self._broker, "INSTRUMENTS", [subjects.INSTRUMENTS_ALL], handlers.instruments),
             Follower(self._broker, "PRICE_SNAPSHOTS", [subjects.PRICE_SNAPSHOTS_ALL], handlers.snapshot),
             Follower(self._broker, "HALTS", [subjects.HALTS_ALL], handlers.halt),
-            Follower(self._broker, "STRATEGIES", [subjects.STRATEGIES_ALL], handlers.strategy),
-            Follower(self._broker, "POSITIONS", [subjects.POSITIONS_ALL], handlers.position),
+            Follower(
+                self._broker, "STRATEGIES", [subjects.STRATEGIES_ALL], handlers.strategy, take=handlers.plain_strategy
+            ),
+            Follower(
+                self._broker, "POSITIONS", [subjects.POSITIONS_ALL], handlers.position, take=handlers.plain_position
+            ),
             Follower(self._broker, "PLAN_RESULTS", [subjects.PLAN_RESULTS_ALL], handlers.plan_result),
         )
 
@@ -114,10 +119,11 @@ class StrategyEvaluatorApp:
 
     async def _take_part(self) -> None:
         """Load everything, hear who else is there, then decide and send heartbeats."""
-        await asyncio.gather(
-            *(follower.caught_up.wait() for follower in self._followers),
-            asyncio.sleep(1.2 * self._settings.heartbeat_s),
-        )
+        with nothing_collected():
+            await asyncio.gather(
+                *(follower.caught_up.wait() for follower in self._followers),
+                asyncio.sleep(1.2 * self._settings.heartbeat_s),
+            )
         self.evaluation.enable()
         log.info(
             "decides: %d of %d strategies, members: %s",
@@ -189,6 +195,20 @@ class StrategyEvaluatorApp:
                 self.evaluation.asking.peaks.put_nowait(wanted)
             except Refused as refused:
                 log.warning("peak of %s was refused: %s", wanted.strategy_id, refused)
+
+
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile, and never again among what there is at the end.
+
+    What is loaded stays: to search millions of objects takes seconds in which no price is heard.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def build_app(settings: Settings) -> App:

@@ -8,8 +8,10 @@ from heapq import heappop, heappush
 from itertools import islice
 
 from services.strategy_evaluator.asking import Ask, Asking, ask_for
+from services.strategy_evaluator.first_boxes import plain_cases
 from services.strategy_evaluator.journal import Journal, Noted
 from services.strategy_evaluator.membership import Members
+from services.strategy_evaluator.outgoing import PlanToPublish
 from services.strategy_evaluator.pace import Clocks, Pace
 from services.strategy_evaluator.portfolios import Portfolio, Portfolios
 from services.strategy_evaluator.prices import News, Patience, VenuePrices
@@ -30,38 +32,12 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _LOOKS_AT_ONCE = 32
+_BOXES_AT_ONCE = 2048
+_MANY = 1024
+"""From so many strategies taken over at once, those that are plain get their first certificates without a look."""
 _FELL_SHORT = frozenset(PlanOutcome) - {PlanOutcome.COMPLETED}
 _KEEPS_FROM_EXIT = frozenset({Reason.NOT_TRADABLE, Reason.STALE_PRICE, Reason.MISSING_PRICE})
 _CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
-
-
-@dataclass(frozen=True, slots=True)
-class PlanToPublish:
-    """A plan, with the wall clock at the decision, and the feed's at the quote that led to it (ours for an event).
-
-    ``sequence``: of the executor's last word on the strategy that was known then.
-    """
-
-    strategy: StrategyView
-    plan: Plan
-    decided_ns: int
-    tick_received_ns: int
-    sequence: int = -1
-
-    @property
-    def message_id(self) -> str:
-        """Names the plan, what it is for, and what was known: the executor may drop a plan and later take the same.
-
-        It drops one while money is paid out, for instance. Whatever makes it think otherwise it tells, under another
-        sequence; without that the stream would swallow the repetition as one it has.
-        """
-        return f"{self.decision_id}.{self.sequence}"
-
-    @property
-    def decision_id(self) -> str:
-        """Names the plan and what it is for: one that was dropped may have had the same id, but another purpose."""
-        draft = self.plan.draft
-        return ".".join(filter(None, (draft.plan_id, draft.kind, draft.answers)))
 
 
 @dataclass(slots=True)
@@ -74,7 +50,8 @@ class _Cause:
 class Evaluation:
     """Keeps a certificate for every strategy it owns and looks again whenever one is broken.
 
-    ``plans`` and ``asking`` are what it wants told; ``pending`` holds looks that are waiting for their turn.
+    ``plans`` and ``asking`` are what it wants told; ``pending`` holds looks that are waiting for their turn, ``fresh``
+    the strategies that may not need one yet: none is in both. ``boxed`` counts the first certificates without a look.
     Waits are measured by the steady clock: a wall clock that is set back must not stretch them.
     ``moved`` is set whenever what it has seen or what is unfinished may have changed.
     """
@@ -86,6 +63,7 @@ class Evaluation:
         self.unfinished = Unfinished()
         self.moved = asyncio.Event()
         self.looks = 0
+        self.boxed = 0
         self.ticks = 0
         self._members, self._journal = members, journal
         self._patience, self._pace = patience, pace
@@ -94,6 +72,7 @@ class Evaluation:
         self._halts: dict[str, HaltChanged] = {}
         self._watch = Watch()
         self._pending: dict[int, _Cause] = {}
+        self._fresh: dict[int, None] = {}
         self._has_pending = asyncio.Event()
         self._rechecks: list[tuple[int, int]] = []
         self._enabled = False
@@ -197,13 +176,18 @@ class Evaluation:
         """The members changed: take what has become ours, let go of what is no more."""
         if not self._enabled or not len(self.portfolios):
             return
-        mine = self._members.owned(self.portfolios.hashes())
+        taken, mine = [], self._members.owned(self.portfolios.hashes())
         for portfolio, owned in zip(self.portfolios, mine.tolist(), strict=True):
             if owned and not portfolio.owned and not portfolio.ended:
                 portfolio.owned = True
-                self._enqueue((portfolio.slot,))
+                taken.append(portfolio.slot)
             elif not owned and portfolio.owned:
                 self.let_go(portfolio)
+        if len(taken) < _MANY or self._journal.keeps_all:
+            self._enqueue(taken)
+        else:
+            self._fresh.update(dict.fromkeys(taken))
+            self._has_pending.set()
 
     def owned_count(self) -> int:
         """How many strategies this evaluator looks after."""
@@ -211,7 +195,11 @@ class Evaluation:
 
     def is_idle(self) -> bool:
         """Whether nothing waits: no look, no plan, nothing to ask for."""
-        return self._enabled and not self._pending and self.plans.empty() and self.asking.is_empty
+        return self._enabled and not self._waiting and self.plans.empty() and self.asking.is_empty
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._pending) + len(self._fresh)
 
     def progress(self) -> EvaluatorProgress:
         """How far it is right now: what it has seen of each venue, and what is unfinished."""
@@ -221,7 +209,7 @@ class Evaluation:
             venues={
                 name: VenueSeen(prices.market_time_ms, len(prices.quotes)) for name, prices in self._venues.items()
             },
-            unfinished=self.unfinished.by_kind(len(self._pending)),
+            unfinished=self.unfinished.by_kind(self._waiting),
             acted=self.unfinished.acted,
             unsaid=self._journal.unsaid,
         )
@@ -250,6 +238,7 @@ class Evaluation:
         portfolio.confirmations = NONE_YET  # another's quotes follow: if it comes back, the count begins anew
         self._watch.drop(portfolio.slot)
         self._pending.pop(portfolio.slot, None)
+        self._fresh.pop(portfolio.slot, None)
         self._journal.forget(portfolio.strategy_id)
         self.unfinished.forget(portfolio.slot)
         self.asking.forget(portfolio.slot)
@@ -261,6 +250,8 @@ class Evaluation:
         """Take the waiting looks in turn, a few at a time, so that prices keep flowing. Until cancelled."""
         while True:
             await self._has_pending.wait()
+            if self._fresh:
+                self.box_fresh(_BOXES_AT_ONCE)
             self.look_at_pending(_LOOKS_AT_ONCE)
             await asyncio.sleep(0)
 
@@ -273,13 +264,25 @@ class Evaluation:
             portfolio = self.portfolios.at(slot)
             if portfolio.view is None:
                 continue
-            venue = portfolio.view.definition.venue
-            if venue not in markets:
+            if (venue := portfolio.view.definition.venue) not in markets:
                 markets[venue] = self._venue(venue).market(now_ns)
             self._look(portfolio, markets[venue], cause.received_ns)
-        if not self._pending:
+        if not self._waiting:
             self._has_pending.clear()
         self.moved.set()
+
+    def box_fresh(self, most: int) -> None:
+        """Give at most so many of the fresh strategies a certificate without a look; the others of them wait for one.
+
+        Prices, boxes and the index's barriers are of one moment: no frame comes between them.
+        """
+        slots, now_ns = list(islice(self._fresh, most)), self._wall_ns()
+        markets = {name: prices.market(now_ns) for name, prices in self._venues.items()}
+        for venue, cases in plain_cases(map(self.portfolios.at, slots), markets).items():
+            for slot in self._watch.put_plain(venue, self._venue(venue).quote, cases):
+                del self._fresh[slot]
+                self.boxed += 1
+        self._enqueue(slot for slot in slots if slot in self._fresh)
 
     def look_at_rechecks(self) -> None:
         """Enqueue the strategies whose wall-clock wait is over."""
@@ -289,6 +292,7 @@ class Evaluation:
 
     def _enqueue(self, slots: Iterable[int], received_ns: int = 0) -> None:
         for slot in slots:
+            self._fresh.pop(slot, None)
             cause = self._pending.setdefault(slot, _Cause())
             cause.received_ns = max(cause.received_ns, received_ns)
         if self._pending:

@@ -1,12 +1,13 @@
 """Messages in: thin, what to do is decided in ``evaluation``."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import orjson
 
 from services.strategy_evaluator.evaluation import Evaluation
 from services.strategy_evaluator.membership import Members
+from services.strategy_evaluator.plain_messages import read_position, read_strategy
 from shared.contracts.books import PositionChanged
 from shared.contracts.halts import HaltChanged
 from shared.contracts.plans import PlanProgressed
@@ -14,6 +15,7 @@ from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Message, Meta
 from shared.core.errors import Refused
+from shared.core.plain_documents import PlainDocuments
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,27 @@ class Handlers:
 
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
+        self._documents = PlainDocuments()
+
+    def plain_strategy(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """``strategy`` for a message of the commonest form; whether it was one."""
+        told = read_strategy(headers, body, self._documents)
+        if told is None:
+            return False
+        portfolio = self._evaluation.portfolios.of(told.strategy_id)
+        if portfolio.adopt_view(told):
+            self._evaluation.changed(portfolio)
+        return True
+
+    def plain_position(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """``position`` for a message of the commonest form; whether it was one."""
+        told = read_position(headers, body)
+        if told is None:
+            return False
+        portfolio = self._evaluation.portfolios.of(told.strategy_id)
+        if portfolio.adopt_position(told.version, told.fills_posted, told.holdings, told.contributed):
+            self._evaluation.changed(portfolio)
+        return True
 
     def strategy(self, subject: str, message: Message, _meta: Meta) -> None:
         """A strategy's new state. One that cannot be read is left alone: better no trade than a wrong one."""

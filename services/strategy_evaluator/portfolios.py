@@ -1,9 +1,10 @@
 """What this evaluator knows of every strategy, from the newest messages about it."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from sys import intern
 
 import numpy as np
@@ -75,10 +76,9 @@ class Portfolio:
 
     def take_strategy(self, changed: StrategyChanged) -> bool:
         """Adopt a strategy's state; whether it was news. Raises Refused for a definition that cannot be read."""
-        if self.view is not None and changed.version <= self.view.version:
+        if self.knows_version(changed.version):
             return False
-        before = self.view
-        self.view = StrategyView(
+        view = StrategyView(
             strategy_id=self.strategy_id,
             version=changed.version,
             status=changed.status,
@@ -93,7 +93,18 @@ class Portfolio:
             money_arriving=any(one.stage is RequestStage.FUNDING for one in changed.requests),
             money_leaving=any(one.stage in _LEAVING for one in changed.requests),
         )
-        if before is not None and (before.status, before.definition) == (self.view.status, self.view.definition):
+        return self.adopt_view(view)
+
+    def knows_version(self, version: int) -> bool:
+        """Whether this state of the strategy, or a newer one, is known."""
+        return self.view is not None and version <= self.view.version
+
+    def adopt_view(self, view: StrategyView) -> bool:
+        """Take over what the registry says, if it is newer than what is known; whether it was."""
+        if self.knows_version(view.version):
+            return False
+        before, self.view = self.view, view
+        if before is not None and (before.status, before.definition) == (view.status, view.definition):
             # Every step of a peak is a new state: it must not keep a take-profit from being confirmed.
             self.confirmations = replace(self.confirmations, peak_pct=None, peak_count=0)
         else:
@@ -102,11 +113,17 @@ class Portfolio:
 
     def take_position(self, changed: PositionChanged) -> bool:
         """Adopt a position; whether it was news."""
-        if self.position is not None and changed.version <= self.position.version:
+        return self.adopt_position(changed.version, changed.fills_posted, changed.holdings, changed.contributed)
+
+    def adopt_position(
+        self, version: int, fills_posted: int, holdings: Mapping[str, Decimal], contributed: Decimal
+    ) -> bool:
+        """Take over what the ledger says, if it is newer than what is known; whether it was."""
+        if self.position is not None and version <= self.position.version:
             return False
         # The names that messages bring are a copy each: one per asset is enough, and one id per strategy.
-        holdings = {intern(asset): held for asset, held in changed.holdings.items()}
-        self.position = Position(self.strategy_id, changed.version, changed.fills_posted, holdings, changed.contributed)
+        named = {intern(asset): held for asset, held in holdings.items()}
+        self.position = Position(self.strategy_id, version, fills_posted, named, contributed)
         return True
 
     def take_progress(self, progressed: PlanProgressed) -> bool:

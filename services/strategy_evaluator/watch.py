@@ -1,11 +1,14 @@
 """When each strategy must be looked at again: prices by the drift index, times by a heap, the rest by who waits."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 
+import numpy as np
+
 from shared.contracts.frames import FrameQuote
+from shared.core.bulk_certificates import PlainCase, plain_boxes
 from shared.core.certificates import Certificate, barriers
 from shared.core.drift_index import DriftIndex
 
@@ -60,6 +63,30 @@ class Watch:
             self._waits[slot] = (watch, certificate.waits_for_price)
         if certificate.waits_for_instrument:
             watch.waiting_for_instruments.add(slot)
+
+    def put_plain(self, venue: str, quote: str, plain: Mapping[int, PlainCase]) -> set[int]:
+        """Watch slots by the boxes of their cases, at the prices in those, in place of whatever watched them.
+
+        Returns the slots that are watched now: not those with a box of no width. ``quote``: its price never moves.
+        """
+        watch, watched = self.venue(venue), set[int]()
+        alike: dict[tuple[int, int], list[int]] = {}
+        for slot, case in plain.items():
+            self.drop(slot)
+            cash = case.assets.index(quote) if quote in case.assets else -1
+            alike.setdefault((len(case.assets), cash), []).append(slot)
+        for (count, cash), slots in alike.items():
+            cases = [plain[slot] for slot in slots]
+            ups, downs = plain_boxes(cases)
+            columns = [column for column in range(count) if column != cash]
+            wide = np.flatnonzero(np.minimum(ups, downs).min(axis=1) > 0.0)
+            logs = np.log(np.array([case.bids for case in cases]))
+            ids = [[self._asset_id(watch, case.assets[column]) for column in columns] for case in cases]
+            chosen = np.array(slots, dtype=np.int64)[wide]
+            lowers, uppers = (logs - downs)[wide][:, columns], (logs + ups)[wide][:, columns]
+            self._index.put_many(chosen, np.array(ids)[wide], lowers, uppers)
+            watched.update(chosen.tolist())
+        return watched
 
     def drop(self, slot: int) -> None:
         """Watch a slot no more."""

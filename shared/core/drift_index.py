@@ -69,6 +69,18 @@ class _Side:
                 keys = self.near_keys
         self.stop = -keys[-1] if keys else self.horizon
 
+    def move_many(self, rows: Ints, barriers: Floats) -> None:
+        """Give rows whose barriers are infinite these ones."""
+        near = barriers < self.horizon
+        if np.count_nonzero(near) > NEAR:
+            self._view()[rows] = barriers
+            self.refill()
+            return
+        self._view()[rows[~near]] = barriers[~near]
+        for row, barrier in zip(rows[near].tolist(), barriers[near].tolist(), strict=True):
+            self.move(2 * row + self.parity, barrier)
+        self.stop = -self.near_keys[-1] if self.near_keys else self.horizon
+
     def reached(self, position: float) -> list[int]:
         """The places of the barriers <= position, each taken away; moves the stop."""
         reached: list[int] = []
@@ -130,6 +142,17 @@ class _Asset:
         self.slots.append(slot)
         self.barriers.extend((inf, inf))
         return len(self.slots) - 1
+
+    def take_rows(self, slots: Ints) -> Ints:
+        """A row for each slot, with infinite barriers."""
+        reused = self.free[max(0, len(self.free) - len(slots)) :]
+        del self.free[len(self.free) - len(reused) :]
+        start, new = len(self.slots), len(slots) - len(reused)
+        self.slots.frombytes(bytes(4 * new))
+        self.barriers.frombytes(np.full(2 * new, inf).tobytes())
+        rows = np.concatenate((np.array(reused, dtype=np.int64), start + np.arange(new)))
+        np.frombuffer(self.slots, dtype=np.int32)[rows] = slots
+        return rows
 
     def give_back(self, row: int) -> None:
         self.upper.move(2 * row, inf)
@@ -225,8 +248,8 @@ class DriftIndex:
         """
         count = asset_ids.shape[1]
         self._grow_slots(int(slots.max(initial=-1)))
-        start = len(self._segment_assets)
-        np.frombuffer(self._first, dtype=np.int64)[slots] = start + np.arange(len(slots)) * count
+        starts = self._take_segments(count, len(slots))
+        np.frombuffer(self._first, dtype=np.int64)[slots] = starts
         np.frombuffer(self._count, dtype=np.uint8)[slots] = count
         flat_assets = asset_ids.ravel()
         self._grow_assets(int(flat_assets.max(initial=-1)))
@@ -238,15 +261,14 @@ class DriftIndex:
             places = order[edges[asset_id] : edges[asset_id + 1]]
             if not places.size:
                 continue
-            rows[places] = len(asset.slots) + np.arange(places.size)
-            asset.slots.frombytes(flat_slots[places].astype(np.int32).tobytes())
-            asset.barriers.frombytes(np.column_stack((flat_uppers[places], -flat_lowers[places])).tobytes())
-            asset.upper.refill()
-            asset.lower.refill()
+            rows[places] = taken = asset.take_rows(flat_slots[places])
+            asset.upper.move_many(taken, flat_uppers[places])
+            asset.lower.move_many(taken, -flat_lowers[places])
             self._upper_stops[asset_id] = asset.upper.stop
             self._lower_stops[asset_id] = -asset.lower.stop
-        self._segment_assets.frombytes(flat_assets.astype(np.uint16).tobytes())
-        self._segment_rows.frombytes(rows.tobytes())
+        segments = (starts[:, None] + np.arange(count)).ravel()
+        np.frombuffer(self._segment_assets, dtype=np.uint16)[segments] = flat_assets
+        np.frombuffer(self._segment_rows, dtype=np.int32)[segments] = rows
 
     def size_bytes(self) -> int:
         """Memory held by the arrays."""
@@ -280,6 +302,16 @@ class DriftIndex:
         self._first[slot] = first
         self._count[slot] = count
         return first
+
+    def _take_segments(self, count: int, number: int) -> Ints:
+        """Where so many segments of ``count`` assets begin: those given back first, then new ones."""
+        free = self._free_segments.get(count, [])
+        reused = free[max(0, len(free) - number) :]
+        del free[len(free) - len(reused) :]
+        start, new = len(self._segment_assets), number - len(reused)
+        self._segment_assets.frombytes(bytes(2 * count * new))
+        self._segment_rows.frombytes(bytes(4 * count * new))
+        return np.concatenate((np.array(reused, dtype=np.int64), start + count * np.arange(new)))
 
     def _grow_slots(self, slot: int) -> None:
         missing = slot + 1 - len(self._first)

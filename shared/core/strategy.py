@@ -112,8 +112,8 @@ def parse_strategy(document: object, *, max_assets: int = MAX_ASSETS_EVER) -> St
     targets = take(lambda: parse_targets(document["targets"], max_assets), no_targets)
     funding_asset = take(lambda: parse_asset(document["funding_asset"], "funding_asset"), "")
     definition = StrategyDefinition(
-        name=take(lambda: _parse_name(document["name"]), ""),
-        venue=take(lambda: _parse_venue(document["venue"]), ""),
+        name=take(lambda: parse_name(document["name"]), ""),
+        venue=take(lambda: parse_venue(document["venue"]), ""),
         funding_asset=funding_asset,
         amount=take(lambda: _parse_amount(document["amount"]), ZERO),
         targets=targets,
@@ -241,14 +241,16 @@ def _threshold_warnings(definition: StrategyDefinition) -> list[str]:
     ]
 
 
-def _parse_name(value: object) -> str:
+def parse_name(value: object) -> str:
+    """A strategy's name, without space around it. Raises Refused."""
     allowed = f"1 to {MAX_NAME_LENGTH} printable characters"
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_LENGTH or not value.isprintable():
         raise Refused.one("name", value, allowed, "is not a name")
     return value.strip()
 
 
-def _parse_venue(value: object) -> str:
+def parse_venue(value: object) -> str:
+    """The name of a venue. Raises Refused."""
     if not isinstance(value, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", value):
         raise Refused.one("venue", value, "the name of a configured venue, as in paper", "is not a venue name")
     return value

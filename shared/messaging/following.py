@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 Start = Literal["last_per_subject", "new", "all"]
 Handle = Callable[[str, Message, Meta], Awaitable[None] | None]
+Take = Callable[[Mapping[str, str], bytes], bool]
 
 BATCH = 512
 PULL_EXPIRES_S = 5.0
@@ -71,6 +72,8 @@ class Follower:
     ``handle`` must be idempotent: after trouble it may see messages again (never older ones than before without the
     newer ones following). What it raises ends ``run`` (and so the process); unreadable messages are counted and logged.
     ``start``: "last_per_subject", "all" or "new"; with ``start_time`` everything stored since.
+    ``take(headers, body)``, if given, is asked first: it does with a message what ``decode`` and ``handle`` would do
+    and returns True, or does nothing and returns False, which leaves it to them. For streams of millions.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Follower:
         *,
         start: Start = "last_per_subject",
         start_time: datetime | None = None,
+        take: Take | None = None,
     ) -> None:
         self.label = f"follower of {stream} {','.join(subjects)}"
         self.caught_up = asyncio.Event()
@@ -94,6 +98,7 @@ class Follower:
         self._handle = handle
         self._start = start
         self._start_time = start_time
+        self._take = take
         self._place = _Place()
         self._heard_at = 0.0
         self._idle = asyncio.Event()
@@ -271,24 +276,38 @@ class _Reading:
         if int(tokens[6 + shift]) != self._delivered:
             raise _Lost(f"message {self._delivered} of the consumer is missing")
         follower = self._follower
-        try:
-            message, meta = decode(msg.headers, msg.data)
-        except Undecodable as error:
-            follower.unreadable += 1
-            log.warning("%s: skipped message %s: %s", follower.label, tokens[5 + shift], error)
-        else:
-            try:
-                outcome = follower._handle(msg.subject, message, meta)
-                if outcome is not None:
-                    await self._finish(outcome)
-            except Exception as error:
-                raise _HandlerFailed(error) from error
-            follower.handled += 1
+        if not self._is_taken(msg):
+            await self._decode_and_handle(msg, tokens[5 + shift])
         follower._place.sequence = int(tokens[5 + shift])
         if self._delivered >= self._initial or tokens[8 + shift] == "0":
             follower.caught_up.set()
         if self._requested <= BATCH // 2:
             await self._request()
+
+    def _is_taken(self, msg: Msg) -> bool:
+        follower = self._follower
+        try:
+            taken = follower._take is not None and follower._take(msg.headers or {}, msg.data)
+        except Exception as error:
+            raise _HandlerFailed(error) from error
+        follower.handled += taken
+        return taken
+
+    async def _decode_and_handle(self, msg: Msg, sequence: str) -> None:
+        follower = self._follower
+        try:
+            message, meta = decode(msg.headers, msg.data)
+        except Undecodable as error:
+            follower.unreadable += 1
+            log.warning("%s: skipped message %s: %s", follower.label, sequence, error)
+            return
+        try:
+            outcome = follower._handle(msg.subject, message, meta)
+            if outcome is not None:
+                await self._finish(outcome)
+        except Exception as error:
+            raise _HandlerFailed(error) from error
+        follower.handled += 1
 
     async def _finish(self, outcome: Awaitable[None]) -> None:
         self._follower._idle.clear()

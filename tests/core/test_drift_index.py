@@ -154,6 +154,37 @@ def test_put_many_when_compared_with_put_breaks_the_same() -> None:
             many.remove(slot)
 
 
+def test_put_many_when_rows_and_segments_were_given_back_uses_them_again() -> None:
+    """Strategies that leave and come back in parts: nothing grows, and the same breaks as with one at a time."""
+    generator = np.random.default_rng(7)
+    count, width, assets = 3000, 4, 15
+    ids = np.argsort(generator.random((count, assets)), axis=1)[:, :width]
+    prices = generator.normal(size=assets)
+    one, many = DriftIndex(), DriftIndex()
+    sizes, breaks = [], 0
+    for _ in range(4):
+        bands = generator.exponential(0.1, size=count)
+        for slots in np.array_split(generator.permutation(count), 6):
+            at, band = prices[ids[slots]], bands[slots][:, None]
+            many.put_many(slots, ids[slots], at - band, at + band)
+            for slot in slots.tolist():
+                _put(one, slot, ids[slot].tolist(), prices[ids[slot]].tolist(), float(bands[slot]))
+        sizes.append(len(many._segment_assets))
+        for asset in range(assets):
+            prices[asset] += generator.normal(0, 0.02)
+            broken = many.apply(asset, float(prices[asset]))
+            assert sorted(broken) == sorted(one.apply(asset, float(prices[asset])))
+            breaks += len(broken)
+            for slot in broken:
+                one.remove(slot)
+                many.remove(slot)
+        for slot in range(count):
+            one.remove(slot)
+            many.remove(slot)
+    assert set(sizes) == {count * width}
+    assert breaks > 1000
+
+
 # --- index + decide against decide alone ------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from services.strategy_evaluator.asking import Ask, PeakToRecord
-from services.strategy_evaluator.evaluation import PlanToPublish
+from services.strategy_evaluator.outgoing import PlanToPublish
 from shared.contracts import subjects
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.lifecycle import PauseStrategy, RunAutoInvest

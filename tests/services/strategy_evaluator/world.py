@@ -3,10 +3,11 @@
 from typing import Any
 
 from services.strategy_evaluator.asking import Ask, PeakToRecord
-from services.strategy_evaluator.evaluation import Evaluation, PlanToPublish
+from services.strategy_evaluator.evaluation import Evaluation
 from services.strategy_evaluator.handlers import Handlers
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
+from services.strategy_evaluator.outgoing import PlanToPublish
 from services.strategy_evaluator.pace import Clocks, Pace
 from services.strategy_evaluator.prices import Patience
 from shared.contracts.evaluations import DecisionRecorded
