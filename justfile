@@ -33,6 +33,11 @@ down *ARGS:
 test *ARGS:
     uv run pytest -n auto --maxprocesses 4 --dist loadfile {{ ARGS }}
 
+[doc('Run the tests with new random cases in the property tests; ARGS go to pytest')]
+[group('quality')]
+explore *ARGS:
+    uv run pytest --hypothesis-profile explore -n auto --maxprocesses 4 --dist loadfile {{ ARGS }}
+
 [doc('Run every strategy file of the tests twice over a price file, in lockstep: the reports must be equal')]
 [group('quality')]
 check-replay FILE *ARGS:

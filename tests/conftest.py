@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
+from hypothesis import settings
 
 from deploy.provision import migrate, provision_streams
 from tests.servers import (
@@ -26,6 +27,12 @@ from tests.servers import (
 
 # A crashed consumer must show in a test, not be started again behind its back.
 os.environ.setdefault("FASTSTREAM_SUPERVISOR_DISABLED", "1")
+
+# Property tests look at the same cases in every run of the same code, so that a red run is one of the change at hand;
+# `--hypothesis-profile explore` looks at new ones each time (`just explore`).
+settings.register_profile("reproducible", derandomize=True, print_blob=True, deadline=None)
+settings.register_profile("explore", print_blob=True, deadline=None)
+settings.load_profile("reproducible")
 
 _TEMPLATE = "trimtab_template"
 
