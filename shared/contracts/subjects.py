@@ -17,6 +17,7 @@ TRANSFERS_ALL = "transfers.*"
 LEDGER_ALL = "ledger.*"
 EVALUATIONS_ALL = "evaluations.*"
 NOTIFICATIONS_ALL = "notifications.*"
+HALTS_ALL = "halts.*"
 BOOKS_ALL = "books.*"
 RECONCILIATION_ALL = "reconciliation.>"
 BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
@@ -49,6 +50,21 @@ def price_snapshots(venue: str) -> str:
 def instruments(venue: str) -> str:
     """InstrumentsListed."""
     return f"instruments.{venue}"
+
+
+def halts(venue: str) -> str:
+    """HaltChanged."""
+    return f"halts.{venue}"
+
+
+def halt_commands(venue: str) -> str:
+    """HaltVenue, ResumeVenue (core NATS, request and reply): they must not wait behind anything in a stream."""
+    return f"halt-commands.{venue}"
+
+
+def venue_notifications(venue: str) -> str:
+    """NotificationRaised about a whole venue; strategies have ids of another form."""
+    return f"notifications.venue-{venue}"
 
 
 def strategies(strategy_id: str) -> str:
