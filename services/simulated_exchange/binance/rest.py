@@ -28,7 +28,7 @@ def rest_routes(venue: Venue, endpoints: Sequence[Endpoint], gate: RateGate) -> 
 
 def _handler(venue: Venue, endpoint: Endpoint, gate: RateGate) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        raw_body = await _body(request)
+        raw_body = (await request.read()).decode("utf-8", "replace")
         now = wall_ms()
         address = request.remote or ""
         headers: dict[str, str] = {}
@@ -48,14 +48,6 @@ def _handler(venue: Venue, endpoint: Endpoint, gate: RateGate) -> Handler:
         return reply(answer, status=status, headers=headers)
 
     return handle
-
-
-async def _body(request: web.Request) -> str:
-    """The raw form body; empty for anything else that may come along."""
-    if not request.can_read_body:
-        return ""
-    raw = await request.read()
-    return raw.decode("utf-8", "replace")
 
 
 def _answer(

@@ -18,10 +18,14 @@ from services.simulated_exchange.binance.rest import wall_ms
 from services.simulated_exchange.binance.signing import authorise, ws_payload
 from services.simulated_exchange.binance.user_streams import UserStreams
 from services.simulated_exchange.binance.websocket import converse
+from services.simulated_exchange.faults.plan import Fault, FaultPlan
+from services.simulated_exchange.faults.requests import facts_of
+from services.simulated_exchange.faults.sockets import suffer
 from services.simulated_exchange.venue import Venue
 
 SUBSCRIBE, UNSUBSCRIBE = "userDataStream.subscribe.signature", "userDataStream.unsubscribe"
 _SUBSCRIBE_WEIGHT = 2
+_UNKNOWN, _UNKNOWN_TEXT = -1000, "An unknown error occurred while processing the request."
 
 
 class _Number(str):
@@ -31,13 +35,33 @@ class _Number(str):
 
 
 @dataclass(frozen=True, slots=True)
+class ApiGuards:
+    """What stands between a request and the venue: the rate gate, and faults injected on purpose."""
+
+    rates: RateGate
+    faults: FaultPlan
+
+
+@dataclass(frozen=True, slots=True)
 class Api:
-    """What all connections share: the venue, endpoints by method name, user streams and the rate gate."""
+    """What all connections share: the venue, endpoints by method name, user streams, rates and faults."""
 
     venue: Venue
     methods: Mapping[str, Endpoint]
     users: UserStreams
-    gate: RateGate
+    guards: ApiGuards
+
+    @property
+    def gate(self) -> RateGate:
+        """The rate gate."""
+        return self.guards.rates
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    request_id: object
+    method: str
+    values: dict[str, str]
 
 
 class ApiRequests:
@@ -51,19 +75,42 @@ class ApiRequests:
 
     def receive(self, text: str) -> None:
         """Answer one request; events that it causes may come before its answer."""
-        request_id: object = None
-        now = wall_ms()
-        values: dict[str, str] = {}
         try:
-            request_id, method, values = _read(text)
-            result = self._perform(method, values, now)
-            answer: dict[str, object] = {"id": request_id, "status": 200, "result": result}
+            request = _Request(*_read(text))
         except BinanceError as error:
-            answer = {"id": request_id, "status": error.status, "error": _error(error, now)}
-        if values.get("returnRateLimits") != "false":
+            self._connection.send(self._refuse(_Request(None, "", {}), error))
+            return
+        endpoint = self._api.methods.get(request.method)
+        facts = facts_of(endpoint.method, endpoint.path, request.values) if endpoint else None
+        fault = self._api.guards.faults.draw(facts) if facts else None
+        if fault is None:
+            self._connection.send(self._answer(request))
+            return
+
+        def error_of(fault: Fault) -> bytes:
+            status, code, message = fault.rule.error()
+            return self._refuse(request, BinanceError(code or _UNKNOWN, message or _UNKNOWN_TEXT, status))
+
+        suffer(fault, self._connection, lambda: self._answer(request), error_of)
+
+    def _answer(self, request: _Request) -> bytes:
+        now = wall_ms()
+        try:
+            result = self._perform(request.method, request.values, now)
+        except BinanceError as error:
+            return self._refuse(request, error)
+        return self._message(request, {"id": request.request_id, "status": 200, "result": result}, now)
+
+    def _refuse(self, request: _Request, error: BinanceError) -> bytes:
+        now = wall_ms()
+        answer = {"id": request.request_id, "status": error.status, "error": _error(error, now)}
+        return self._message(request, answer, now)
+
+    def _message(self, request: _Request, answer: dict[str, object], now: int) -> bytes:
+        if request.values.get("returnRateLimits") != "false":
             used = self._api.gate.weight_used(self._address, now)
             answer["rateLimits"] = [self._api.gate.rules.listed()[0] | {"count": used}]
-        self._connection.send(orjson.dumps(answer))
+        return orjson.dumps(answer)
 
     def _perform(self, method: str, values: dict[str, str], now: int) -> object:
         parameters = Parameters(values)
@@ -89,11 +136,11 @@ class ApiRequests:
 
 
 def ws_api_routes(
-    venue: Venue, endpoints: Sequence[Endpoint], users: UserStreams, gate: RateGate
+    venue: Venue, endpoints: Sequence[Endpoint], users: UserStreams, guards: ApiGuards
 ) -> list[web.RouteDef]:
     """The route of the websocket API."""
     methods = {endpoint.ws_method: endpoint for endpoint in endpoints if endpoint.ws_method}
-    api = Api(venue, methods, users, gate)
+    api = Api(venue, methods, users, guards)
 
     async def serve(request: web.Request) -> web.StreamResponse:
         socket, connection = await open_socket(request, combined=False)
