@@ -10,18 +10,16 @@ import orjson
 from aiohttp import web
 
 from services.simulated_exchange.binance.connection import Connection, open_socket
-from services.simulated_exchange.binance.endpoints import Call, Endpoint, Security
-from services.simulated_exchange.binance.errors import BinanceError
+from services.simulated_exchange.binance.endpoints import Call, Desk, Endpoint, Security, wall_ms
+from services.simulated_exchange.binance.errors import UNDER_MAINTENANCE, BinanceError
 from services.simulated_exchange.binance.parameters import Parameters
-from services.simulated_exchange.binance.rate_gate import RateGate, RateLimitedError
-from services.simulated_exchange.binance.rest import wall_ms
+from services.simulated_exchange.binance.rate_gate import RateLimitedError
 from services.simulated_exchange.binance.signing import authorise, ws_payload
 from services.simulated_exchange.binance.user_streams import UserStreams
 from services.simulated_exchange.binance.websocket import converse
-from services.simulated_exchange.faults.plan import Fault, FaultPlan
+from services.simulated_exchange.faults.plan import Fault
 from services.simulated_exchange.faults.requests import facts_of
 from services.simulated_exchange.faults.sockets import suffer
-from services.simulated_exchange.venue import Venue
 
 SUBSCRIBE, UNSUBSCRIBE = "userDataStream.subscribe.signature", "userDataStream.unsubscribe"
 _SUBSCRIBE_WEIGHT = 2
@@ -35,26 +33,12 @@ class _Number(str):
 
 
 @dataclass(frozen=True, slots=True)
-class ApiGuards:
-    """What stands between a request and the venue: the rate gate, and faults injected on purpose."""
-
-    rates: RateGate
-    faults: FaultPlan
-
-
-@dataclass(frozen=True, slots=True)
 class Api:
-    """What all connections share: the venue, endpoints by method name, user streams, rates and faults."""
+    """What all connections share: the desk, endpoints by method name, user streams."""
 
-    venue: Venue
+    desk: Desk
     methods: Mapping[str, Endpoint]
     users: UserStreams
-    guards: ApiGuards
-
-    @property
-    def gate(self) -> RateGate:
-        """The rate gate."""
-        return self.guards.rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +66,7 @@ class ApiRequests:
             return
         endpoint = self._api.methods.get(request.method)
         facts = facts_of(endpoint.method, endpoint.path, request.values) if endpoint else None
-        fault = self._api.guards.faults.draw(facts) if facts else None
+        fault = self._api.desk.faults.draw(facts) if facts else None
         if fault is None:
             self._connection.send(self._answer(request))
             return
@@ -108,26 +92,29 @@ class ApiRequests:
 
     def _message(self, request: _Request, answer: dict[str, object], now: int) -> bytes:
         if request.values.get("returnRateLimits") != "false":
-            used = self._api.gate.weight_used(self._address, now)
-            answer["rateLimits"] = [self._api.gate.rules.listed()[0] | {"count": used}]
+            used = self._api.desk.gate.weight_used(self._address, now)
+            answer["rateLimits"] = [self._api.desk.gate.rules.listed()[0] | {"count": used}]
         return orjson.dumps(answer)
 
     def _perform(self, method: str, values: dict[str, str], now: int) -> object:
+        if self._api.desk.venue.conditions.maintenance:
+            raise UNDER_MAINTENANCE
         parameters = Parameters(values)
         endpoint = self._api.methods.get(method)
         security = endpoint.security if endpoint else Security.SIGNED
         if endpoint is None and method not in {SUBSCRIBE, UNSUBSCRIBE}:
             raise BinanceError(-1000, f"Unknown method '{method[:64]}'.")
-        self._api.gate.admit(self._address, endpoint.weight if endpoint else _SUBSCRIBE_WEIGHT, now)
+        self._api.desk.gate.admit(self._address, endpoint.weight if endpoint else _SUBSCRIBE_WEIGHT, now)
         if method == UNSUBSCRIBE:
             self._api.users.unsubscribe(self._connection, parameters.integer("subscriptionId"))
             return {}
         key = values.get("apiKey")
-        account = authorise(self._api.venue, security, key, parameters, ws_payload(values), now)
+        clock = self._api.desk.clock_ms()
+        account = authorise(self._api.desk.venue, security, key, parameters, ws_payload(values), clock)
         if endpoint is not None:
             if endpoint.is_order:
-                self._api.gate.admit_order(self._address, key or "", now)
-            return endpoint.answer(Call(self._api.venue, parameters, now, account, self._api.gate.rules))
+                self._api.desk.gate.admit_order(self._address, key or "", now)
+            return endpoint.answer(Call(self._api.desk, parameters, clock, account))
         assert account is not None  # noqa: S101 - SIGNED always yields one
         subscription = self._next_subscription
         self._next_subscription += 1
@@ -135,12 +122,10 @@ class ApiRequests:
         return {"subscriptionId": subscription}
 
 
-def ws_api_routes(
-    venue: Venue, endpoints: Sequence[Endpoint], users: UserStreams, guards: ApiGuards
-) -> list[web.RouteDef]:
+def ws_api_routes(desk: Desk, endpoints: Sequence[Endpoint], users: UserStreams) -> list[web.RouteDef]:
     """The route of the websocket API."""
     methods = {endpoint.ws_method: endpoint for endpoint in endpoints if endpoint.ws_method}
-    api = Api(venue, methods, users, guards)
+    api = Api(desk, methods, users)
 
     async def serve(request: web.Request) -> web.StreamResponse:
         socket, connection = await open_socket(request, combined=False)

@@ -25,7 +25,7 @@ HELD_S = 120.0
 
 
 def faulty_requests(plan: FaultPlan, error_body: ErrorBody) -> Middleware:
-    """The middleware. Outermost but for control and the process's own end, so that it acts on finished answers."""
+    """The middleware. Beside control and the process's own end it is the outermost: it acts on finished answers."""
 
     @web.middleware
     async def inject(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -18,9 +18,9 @@ PLACE = {"method": "POST", "path": "/api/v3/order"}
 
 
 @pytest.fixture
-async def funded(exchange: Running) -> AsyncIterator[Running]:
+async def funded(exchange: Running) -> Running:
     await exchange.deposit("USDT", "100000")
-    yield exchange
+    return exchange
 
 
 async def place(exchange: Running, client_id: str = "c-1", **fields: Any) -> tuple[int, Any]:
