@@ -1,11 +1,10 @@
 """All listed pairs: made from the price source, moved by its rows."""
 
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 
 from services.simulated_exchange.listing import DAY_MS, Listing
-from services.simulated_exchange.markets.instruments import derive_instrument
-from services.simulated_exchange.markets.source import PriceSource
+from services.simulated_exchange.markets.source import PriceRange, PriceSource
+from shared.core.market import Instrument
 from shared.core.matching import BookShape
 
 WARM_UP_ROWS = 1500
@@ -19,8 +18,7 @@ class Board:
         self,
         source: PriceSource,
         shape: BookShape,
-        min_notional: Decimal,
-        taker_fee_bps: Decimal,
+        derive: Callable[[str, PriceRange], Instrument],
         last_trade_ids: Mapping[str, int],
     ) -> None:
         self._source = source
@@ -29,9 +27,7 @@ class Board:
         ranges = source.ranges()
         for column, asset in enumerate(source.assets):
             if asset in ranges:
-                instrument = derive_instrument(
-                    asset, ranges[asset], min_notional=min_notional, taker_fee_bps=taker_fee_bps
-                )
+                instrument = derive(asset, ranges[asset])
                 symbol = instrument.symbol
                 self.listings[symbol] = Listing(instrument, shape, last_trade_ids.get(symbol, 0))
                 self.columns[symbol] = column

@@ -180,9 +180,9 @@ class Store:
     def matching_orders(
         self, account_id: int, symbol: str, order_id: int | None, client_order_id: str
     ) -> Iterator[Order]:
-        """The order with an id, else all with a client order id, newest first."""
+        """The order with an id (``symbol`` "": in whichever pair), else all with a client order id, newest first."""
         if order_id is not None:
-            query = "SELECT * FROM orders WHERE order_id = ? AND account_id = ? AND symbol = ?"
+            query = "SELECT * FROM orders WHERE order_id = ? AND account_id = ? AND ? IN ('', symbol)"
             rows = self._db.execute(query, (order_id, account_id, symbol))
         else:
             query = """SELECT * FROM orders WHERE client_order_id = ? AND account_id = ? AND symbol = ?

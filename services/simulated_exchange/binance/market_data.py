@@ -14,6 +14,8 @@ from shared.core.matching import Level, PriceBand
 from shared.core.money import MONEY_CONTEXT
 
 _MAX_PRICE = Decimal(10**14)
+INTERVALS = INTERVALS_MS.keys() - {"3h"}
+"""Kline intervals; BigONE alone has three hours."""
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET"]
 
 
@@ -197,7 +199,7 @@ def klines(call: Call) -> object:
     parameters = call.parameters
     listing = found(call, parameters.symbol())
     interval = parameters.required("interval")
-    if interval not in INTERVALS_MS:
+    if interval not in INTERVALS:
         raise BinanceError(-1120, "Invalid interval.")
     now = call.venue.market_ms
     end = parameters.integer("endTime")

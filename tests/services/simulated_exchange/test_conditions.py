@@ -14,7 +14,8 @@ from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.orders import Cause, NewOrder, OrderType, TimeInForce, VenueRefusal
 from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.settlement import Fees
-from services.simulated_exchange.venue import ReplayState, Venue, VenueRules
+from services.simulated_exchange.venue import Venue
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.matching import BookShape, PriceBand, Side
 from tests.services.simulated_exchange.running import Running, serving
 from tests.services.simulated_exchange.signed import call, now_ms, signed, ws_request
@@ -231,7 +232,12 @@ def test_commission_when_taken_from_base_or_quote_comes_on_top_of_what_is_spent(
 
 
 def test_order_when_its_fee_on_top_is_not_there_is_refused(rig: Rig) -> None:
-    everything: dict[str, Any] = {"side": Side.SELL, "quantity": D(1), "price": "9600", "time_in_force": TimeInForce.IOC}
+    everything: dict[str, Any] = {
+        "side": Side.SELL,
+        "quantity": D(1),
+        "price": "9600",
+        "time_in_force": TimeInForce.IOC,
+    }
     rig.under(fee_from="base")
     assert rig.refused(**everything) is Cause.INSUFFICIENT_BALANCE
     rig.under()

@@ -28,7 +28,8 @@ from services.simulated_exchange.orders import (
 )
 from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.settlement import Fees
-from services.simulated_exchange.venue import ReplayState, Venue, VenueRules
+from services.simulated_exchange.venue import Venue
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.errors import Refused, Stop
 from shared.core.matching import BookShape, PriceBand, Side
 
