@@ -145,8 +145,8 @@ async def test_executor_when_banned_and_restarted_asks_nothing_until_the_end_and
         await eventually(lambda: stack.rows(epoch))
         await asyncio.sleep((end - datetime.now(UTC)).total_seconds() - 0.1)  # the ban is a time
         assert (await counts(exchange))["requests"] == before["requests"], "asked during the ban"
+        await asyncio.sleep((end - datetime.now(UTC)).total_seconds() + 0.1)
         stack.prices.paused = False
-        await asyncio.sleep(0.3)
         plan = await plan_for(exchange, "s1", THREE, {"USDT": "1200"}, kind="initial")
         await stack.send_plan(plan)
         assert (await stack.closed(plan))["outcome"] == "completed"
