@@ -158,7 +158,7 @@ class Executor:
     def _reconciler(self, pool: Any, accounts: AccountStore, lease: Lease, wake: Callable[[], None]) -> Reconciler:
         settings = self._settings
         store = ReconciliationStore(pool, lease, settings.venue_name)
-        parts = Parts(self._venue, accounts, store, lease, self._listing.block, wake)
+        parts = Parts(self._venue, accounts, store, lease, self._listing.block, wake, self._listing.symbol_of)
         return Reconciler(parts, settings.venue_quote, settings.reconcile_every_s)
 
     @property
