@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _NS_PER_MS = 1_000_000
 _SHORTEST_PAUSE_S = 0.25
+_NO_LOG = logging.Logger("ccxt", logging.CRITICAL)  # of no hierarchy: ccxt writes headers, so keys, into its log
 _LOST = (ccxt.BaseError, TimeoutError, OSError)
 
 
@@ -167,6 +168,7 @@ def prepared(exchange: Any, access: VenueAccess) -> Any:
     exchange.password, exchange.timeout = access.api_passphrase, access.timeout_ms
     exchange.enableRateLimit = False  # the budget is ours: ccxt counts only what goes through one of its objects
     exchange.options["maxRetriesOnFailure"] = 0
+    exchange.logger = _NO_LOG
     if access.sandbox:
         exchange.set_sandbox_mode(True)
     if access.rest_url:

@@ -47,7 +47,7 @@ class CoinbaseDialect:
 
     def exchange(self) -> Any:
         """See ``VenueDialect``."""
-        return _Exchange()
+        return _Exchange({"options": {"fetchTime": "v3PublicGetBrokerageTime"}})  # in milliseconds
 
     def read_error(self, body: object) -> tuple[int | str | None, str] | None:
         """{"error": "unauthorized", "message": "..."}, {"errors": [{"id": "not_found", "message": "..."}]}, and of an
