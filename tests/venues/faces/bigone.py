@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 
 from shared.venues.capabilities import FeeAsset
 from tests.venues.loopback import Asked, Books, Order, Reply, SentOrder, TooLittle, Trade, iso, text
@@ -110,7 +111,7 @@ def _ok(data: object) -> Reply:
     return 200, {"code": 0, "data": data}
 
 
-def _page(rows: list[dict[str, object]], asked: Asked) -> Reply:
+def _page(rows: Sequence[Mapping[str, object]], asked: Asked) -> Reply:
     first = int(asked.query.get("page_token", "0"))
     last = first + _PAGE
     return 200, {"code": "0", "data": rows[first:last], "page_token": str(last) if last < len(rows) else ""}

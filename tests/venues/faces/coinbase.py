@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -129,7 +130,7 @@ def _since(at: object, start: str | None) -> bool:
     return start is None or datetime.fromisoformat(str(at)) >= datetime.fromisoformat(start)
 
 
-def _page(name: str, rows: list[dict[str, object]], asked: Asked) -> Reply:
+def _page(name: str, rows: Sequence[Mapping[str, object]], asked: Asked) -> Reply:
     first = int(asked.query.get("cursor") or 0)
     last = first + _PAGE
     return 200, {name: rows[first:last], "cursor": str(last) if last < len(rows) else "", "has_next": last < len(rows)}

@@ -112,7 +112,7 @@ def _trade_id(trade: Trade) -> str:
 
 
 def _asked_for(asked: Asked, order: Order) -> bool:
-    return asked.body.get("cl_ord_id", order.client_id) == order.client_id
+    return order.client_id in {asked.body.get("cl_ord_id"), *([] if "cl_ord_id" in asked.body else [order.client_id])}
 
 
 def _ok(result: object) -> Reply:
