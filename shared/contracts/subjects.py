@@ -20,6 +20,7 @@ NOTIFICATIONS_ALL = "notifications.*"
 BOOKS_ALL = "books.*"
 RECONCILIATION_ALL = "reconciliation.>"
 BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
+SUSPENSE_ALL = "reconciliation.*.suspense"
 DEAD_LETTERS_ALL = "dead-letters.>"
 
 STRATEGY_COMMANDS = "strategy-commands"

@@ -1,0 +1,24 @@
+"""Writes the files that are generated from the sources: ``python -m deploy.documents`` (``just docs``)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.nats_users import users_conf
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def documents() -> Mapping[Path, str]:
+    """Every generated file and what it must contain."""
+    return {ROOT / "deploy" / "nats" / "users.conf": users_conf()}
+
+
+def main() -> None:
+    """Write them all."""
+    for file, text in documents().items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
