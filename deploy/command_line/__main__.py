@@ -15,7 +15,7 @@ def program() -> "typer.Typer":
     """The commands."""
     import typer
 
-    from deploy.command_line import demo, events, notifications, reconcile, stack, strategy, wallet
+    from deploy.command_line import demo, events, notifications, reconcile, stack, strategy, streams, wallet
 
     app = typer.Typer(
         name="trimtab",
@@ -30,6 +30,7 @@ def program() -> "typer.Typer":
     app.add_typer(wallet.app, name="wallet")
     app.add_typer(reconcile.app, name="reconcile")
     app.add_typer(events.app, name="events")
+    app.add_typer(streams.app, name="streams")
     app.command()(notifications.notifications)
     return app
 

@@ -181,8 +181,8 @@ class DataFolder:
             raise Stop(f"{file} is damaged: {error}") from error
         else:
             return self._with_logins(file, known)
-        names = [one.name for one in fields(Secrets) if one.name != "logins"]
-        return self._with_logins(file, Secrets(**{name: secrets.token_hex(24) for name in names}))
+        made: dict[str, Any] = {one.name: secrets.token_hex(24) for one in fields(Secrets) if one.name != "logins"}
+        return self._with_logins(file, Secrets(**made))
 
     def _with_logins(self, file: Path, known: Secrets) -> Secrets:
         """With a password for every login: a folder may be older than some of them."""

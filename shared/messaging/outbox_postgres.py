@@ -66,6 +66,18 @@ async def enqueue(connection: Any, schema: str, subject: str, message: Message, 
         raise Stop(f"{schema}.outbox: two different events have the id {meta.message_id}")
 
 
+_LOCK = "hashtextextended($1, 0)"
+
+
+async def lock_outbox(connection: Any, schema: str) -> None:
+    """Keep every relay of the schema from working until the end of the connection's transaction."""
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})", _lock_name(schema))
+
+
+def _lock_name(schema: str) -> str:
+    return f"outbox.{schema}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Stuck:
     """A subject whose newest attempt failed: how often in a row, and when (loop time) it is tried again."""
@@ -124,7 +136,8 @@ class OutboxRelay:
         """
         async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
             locked = await connection.fetchval(
-                "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", f"outbox.{self._schema}"
+                f"SELECT pg_try_advisory_xact_lock({_LOCK})",
+                _lock_name(self._schema),
             )
             if not locked:
                 return False
