@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.async_api import event_documents
 from deploy.nats_users import users_conf
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -10,7 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def documents() -> Mapping[Path, str]:
     """Every generated file and what it must contain."""
-    return {ROOT / "deploy" / "nats" / "users.conf": users_conf()}
+    deploy = ROOT / "deploy"
+    events = {deploy / "events" / name: text for name, text in event_documents().items()}
+    return {deploy / "nats" / "users.conf": users_conf(), **events}
 
 
 def main() -> None:
