@@ -15,7 +15,17 @@ def program() -> "typer.Typer":
     """The commands."""
     import typer
 
-    from deploy.command_line import demo, events, notifications, reconcile, stack, strategy, streams, wallet
+    from deploy.command_line import (
+        audit_streams,
+        demo,
+        events,
+        notifications,
+        reconcile,
+        stack,
+        strategy,
+        streams,
+        wallet,
+    )
 
     app = typer.Typer(
         name="trimtab",
@@ -31,6 +41,9 @@ def program() -> "typer.Typer":
     app.add_typer(reconcile.app, name="reconcile")
     app.add_typer(events.app, name="events")
     app.add_typer(streams.app, name="streams")
+    audit = typer.Typer(help="The audit streams.", no_args_is_help=True)
+    audit_streams.register(audit)
+    app.add_typer(audit, name="audit")
     app.command()(notifications.notifications)
     return app
 

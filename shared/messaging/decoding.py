@@ -37,7 +37,7 @@ def decode(headers: Mapping[str, Any] | None, body: bytes) -> tuple[Message, Met
         raise Undecodable("no headers")
     name = headers.get("ce-type")
     message_type = TYPES.get(name) if name else None
-    if message_type is None:
+    if name is None or message_type is None:
         raise Undecodable(f"unknown type {name!r}")
     version = headers.get("ce-schemaversion", "")
     if not version.isdecimal() or int(version) < 1:
