@@ -52,6 +52,7 @@ TABLES: Mapping[str, TableRights] = {
     "executor.ended_holds": TableRights(_APPEND),
     "executor.differences": TableRights(_APPEND),
     "executor.foreign_orders": TableRights(_APPEND),
+    "executor.halts": TableRights(_KEEP),
     "executor.outbox": TableRights(_OUTBOX),
     "ledger.transactions": TableRights(_APPEND),
     "ledger.postings": TableRights(_APPEND),

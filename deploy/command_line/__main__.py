@@ -19,6 +19,7 @@ def program() -> "typer.Typer":
         audit_streams,
         demo,
         events,
+        halts,
         notifications,
         reconcile,
         stack,
@@ -45,6 +46,8 @@ def program() -> "typer.Typer":
     audit_streams.register(audit)
     app.add_typer(audit, name="audit")
     app.command()(notifications.notifications)
+    app.command()(halts.halt)
+    app.command()(halts.resume)
     return app
 
 

@@ -29,6 +29,9 @@ EXCHANGE_PORT = 8090
 VENUE = "paper"
 # A paper market may pass months in a minute, and lists a coin at its first price: look often what there is.
 INSTRUMENTS_REFRESH_S = 1.0
+# For the same reason guards that count by the wall clock are wide here: a month of orders takes a minute, and
+# prices move by days between a look at them and the order. A real venue keeps the defaults.
+PAPER_GUARDS = {"TRIMTAB_GUARD_ORDERS_PER_MINUTE": "1000000", "TRIMTAB_GUARD_TRIPS_TO_HALT": "100"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,7 @@ class _Builder:
             "TRIMTAB_VENUE_API_KEY": self.secrets.venue_api_key,
             "TRIMTAB_VENUE_API_SECRET": self.secrets.venue_api_secret,
             "TRIMTAB_VENUE_INSTRUMENTS_REFRESH_S": str(INSTRUMENTS_REFRESH_S),
+            **PAPER_GUARDS,
         }
 
     def gateway(self) -> dict[str, str]:

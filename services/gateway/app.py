@@ -14,6 +14,7 @@ from services.gateway.adapters.faucet import Faucets
 from services.gateway.adapters.ledger import LedgerCommands
 from services.gateway.adapters.notifications import Notifications
 from services.gateway.adapters.registry import RegistryCommands
+from services.gateway.adapters.switches import Switches
 from services.gateway.backing import Backing
 from services.gateway.handlers import build_http
 from services.gateway.settings import Settings
@@ -57,6 +58,7 @@ class GatewayApp:
             views=self._views,
             followers=self._followers,
             registry=RegistryCommands(self._broker),
+            switches=Switches(self._broker),
             decisions=Decisions(self._broker),
             notifications=Notifications(self._broker),
             events=EventStreams(self._broker),

@@ -9,6 +9,7 @@ from services.gateway.adapters.faucet import Faucets
 from services.gateway.adapters.ledger import LedgerCommands
 from services.gateway.adapters.notifications import Notifications
 from services.gateway.adapters.registry import RegistryCommands
+from services.gateway.adapters.switches import Switches
 from services.gateway.http_errors import NotFoundError
 from services.gateway.views import Views
 from shared.contracts.strategies import StrategyChanged
@@ -24,6 +25,7 @@ class Backing:
     views: Views
     followers: Sequence[Follower]
     registry: RegistryCommands
+    switches: Switches
     decisions: Decisions
     notifications: Notifications
     events: EventStreams

@@ -4,6 +4,7 @@ from fastapi import Depends, FastAPI, Response
 
 from services.gateway.backing import Backing
 from services.gateway.event_routes import event_routes
+from services.gateway.halt_routes import halt_routes
 from services.gateway.history_routes import history_routes, notification_routes
 from services.gateway.http_errors import ERRORS, add_error_handlers, token_check
 from services.gateway.lifecycle_routes import lifecycle_routes
@@ -34,6 +35,7 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
         wallet_routes(backing),
         reconciliation_routes(backing),
         venue_routes(backing),
+        halt_routes(backing),
         event_routes(backing),
     )
     for router in routers:

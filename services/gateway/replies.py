@@ -264,3 +264,19 @@ class HealthReply(Reply):
 
     healthy: bool
     problems: list[str] = []
+
+
+class HaltReply(Reply):
+    """Whether orders are sent at a venue. ``cause``: "asked" (a person) or "guards"; "" = the switch was never used."""
+
+    venue: str
+    halted: bool
+    cause: str = ""
+    reason: str = ""
+    changed_at: Timestamp | None = None
+
+
+class HaltsReply(Reply):
+    """The kill switches, by venue."""
+
+    halts: list[HaltReply]

@@ -138,3 +138,16 @@ STOP = body(
     {"sell all": {"action": "sell"}, "keep the coins": {"action": "keep"}},
     required=False,
 )
+
+
+_VENUE: Schema = {
+    "type": "string",
+    "description": "All known venues when not given.",
+    "pattern": "^[A-Za-z0-9_-]{1,64}$",
+}
+HALT = body(
+    _object("Halt", {"venue": _VENUE, "reason": {"type": "string", "maxLength": 200}}),
+    {"one venue": {"venue": "paper", "reason": "looks wrong"}, "all venues": {}},
+    required=False,
+)
+RESUME = body(_object("Resume", {"venue": _VENUE}), required=False)

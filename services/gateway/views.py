@@ -4,10 +4,13 @@ Each view keeps the newest message by its own version, so a message that comes t
 """
 
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from shared.contracts.books import PositionChanged, WalletChanged
+from shared.contracts.halts import HaltChanged
 from shared.contracts.plans import PlanProgressed
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.reconciliation import BooksTotalled
@@ -23,7 +26,10 @@ FOLLOWED = {
     "BOOKS": "books.*",
     "INSTRUMENTS": "instruments.*",
     "PRICE_SNAPSHOTS": "price-snapshots.*",
+    "HALTS": "halts.*",
 }
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Views:
         self.books: dict[str, BooksTotalled] = {}
         self.instruments: dict[str, InstrumentsListed] = {}
         self.prices: dict[str, PricesSeen] = {}
+        self.halts: dict[str, HaltChanged] = {}
         self._by_age: list[tuple[datetime, str]] = []
 
     def take(self, message: Message, meta: Meta) -> None:
@@ -53,27 +60,25 @@ class Views:
             case StrategyChanged():
                 self.take_strategy(message)
             case PositionChanged():
-                known_position = self.positions.get(message.strategy_id)
-                if known_position is None or known_position.version < message.version:
-                    self.positions[message.strategy_id] = message
+                _keep_newer(self.positions, message.strategy_id, message, lambda one: one.version)
             case PlanProgressed():
-                known_progress = self.progress.get(message.strategy_id)
-                if known_progress is None or known_progress.sequence < message.sequence:
-                    self.progress[message.strategy_id] = message
+                _keep_newer(self.progress, message.strategy_id, message, lambda one: one.sequence)
             case WalletChanged():
-                known_wallet = self.wallets.get(message.venue)
-                if known_wallet is None or known_wallet.version < message.version:
-                    self.wallets[message.venue] = message
+                _keep_newer(self.wallets, message.venue, message, lambda one: one.version)
             case BooksTotalled():
-                known_books = self.books.get(message.venue)
-                if known_books is None or known_books.sequence < message.sequence:
-                    self.books[message.venue] = message
+                _keep_newer(self.books, message.venue, message, lambda one: one.sequence)
             case InstrumentsListed():
                 self.instruments[message.venue] = message
             case PricesSnapshotted():
                 self.prices[message.venue] = PricesSeen(message, meta.occurred_at)
+            case HaltChanged():
+                self.take_halt(message)
             case _:
                 return
+
+    def take_halt(self, message: HaltChanged) -> None:
+        """Let a venue's switch change the view, unless a newer change is known."""
+        _keep_newer(self.halts, message.venue, message, lambda one: one.sequence)
 
     def take_strategy(self, message: StrategyChanged) -> None:
         """Let a strategy's state change the view, unless a newer version is known."""
@@ -106,4 +111,11 @@ class Views:
 
     def venues(self) -> list[str]:
         """Every venue anything is known of."""
-        return sorted({*self.instruments, *self.prices, *self.wallets, *self.books})
+        return sorted({*self.instruments, *self.prices, *self.wallets, *self.books, *self.halts})
+
+
+def _keep_newer(kept: dict[str, _T], key: str, message: _T, number: Callable[[_T], int]) -> None:
+    """Keep the message unless one with its number or a higher one is known."""
+    known = kept.get(key)
+    if known is None or number(known) < number(message):
+        kept[key] = message

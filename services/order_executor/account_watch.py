@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from services.order_executor.adapters.postgres_account import AccountStore
 from services.order_executor.adapters.postgres_orders import OrderStore
@@ -129,3 +131,39 @@ class UserStreamWatch:
                 self._waiting = batch + self._waiting
                 self._arrived.set()
                 await asyncio.sleep(1.0)
+
+
+class SilenceKeeper:
+    """Keeps the end of every silence that the venue asks for, so that a restart during a ban asks nothing either."""
+
+    def __init__(self, venue: Venue, store: AccountStore) -> None:
+        self._venue = venue
+        self._store = store
+
+    async def load(self) -> None:
+        """Go on with a silence that has not ended. Raises what the database raises."""
+        until = await self._store.silent_until()
+        if until is not None and until > datetime.now(UTC):
+            log.warning("the venue wants to be left alone until %s", until)
+            self._venue.stay_silent(until)
+
+    def start(self) -> Callable[[], Coroutine[Any, Any, None]]:
+        """Begin to keep; returns what ends it."""
+        task = asyncio.create_task(self._run(), name="silences")
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        return end
+
+    async def _run(self) -> None:
+        while True:
+            until = await self._venue.silenced()
+            while until > datetime.now(UTC):
+                try:
+                    await self._store.keep_silence(until)
+                    break
+                except UNAVAILABLE as error:
+                    log.warning("a silence is not recorded yet: %r", error)
+                    await asyncio.sleep(0.5)

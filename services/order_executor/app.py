@@ -9,24 +9,31 @@ from decimal import Decimal
 from typing import Any
 
 from services.order_executor import lease as leases
-from services.order_executor.account_watch import DepositWatch, UserStreamWatch, open_account
+from services.order_executor.account_watch import DepositWatch, SilenceKeeper, UserStreamWatch, open_account
 from services.order_executor.adapters.ccxt_venue import CcxtVenue, VenueAccess
 from services.order_executor.adapters.postgres_account import AccountStore
+from services.order_executor.adapters.postgres_guards import read_tally
+from services.order_executor.adapters.postgres_halts import HaltStore
 from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.adapters.postgres_reconciliation import ReconciliationStore
+from services.order_executor.halting import HaltSwitch
 from services.order_executor.handlers import Handlers
 from services.order_executor.lease import Lease
 from services.order_executor.listing import InstrumentListing
 from services.order_executor.market_view import MarketView
 from services.order_executor.reconciler import Parts, Reconciler
 from services.order_executor.runner import Limits, PlanRunners, Tools
+from services.order_executor.send_guards import SendGuards
 from services.order_executor.settings import Settings
 from shared.contracts import subjects
 from shared.contracts.catalogue import EXECUTOR_COMMANDS, EXECUTOR_PLANS
+from shared.contracts.halts import HaltVenue, ResumeVenue
 from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned, SealStrategy
+from shared.contracts.wire import Message
 from shared.core.errors import RetryLater, Stop
+from shared.core.guards import GuardLimits
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
 from shared.messaging.database_postgres import create_pool
@@ -35,6 +42,7 @@ from shared.messaging.following import Follower, listen
 from shared.messaging.health import Health
 from shared.messaging.outbox_postgres import OutboxRelay
 from shared.messaging.publishing import Publisher
+from shared.messaging.requests import Answer, serve
 from shared.venues.dialects import capabilities_of
 from shared.venues.port import Venue
 
@@ -52,7 +60,6 @@ def ccxt_venue(settings: Settings) -> Venue:
         api_key=settings.venue_api_key.get_secret_value(),
         api_secret=settings.venue_api_secret.get_secret_value(),
         timeout_ms=settings.request_timeout_ms,
-        rate_limit=settings.venue_rate_limit,
     )
     return CcxtVenue(access, capabilities_of(settings.venue_dialect))
 
@@ -71,6 +78,8 @@ class Executor:
             settings.nats_url, f"{NAME}-{settings.instance}", user=settings.nats_user, password=settings.nats_password
         )
         self.health = Health(self._broker)
+        self.switch: HaltSwitch | None = None
+        self.guards: SendGuards | None = None
         self._background: list[Coroutine[Any, Any, Any]] = []
         self._ending: list[Callable[[], Coroutine[Any, Any, Any]]] = []
 
@@ -79,20 +88,28 @@ class Executor:
         settings = self._settings
         pool = await create_pool(settings.postgres_dsn, NAME, wait_s=60.0)
         self._ending.append(pool.close)
+        relay = OutboxRelay(pool, "executor", self._broker)
         accounts = AccountStore(pool, settings.account, settings.venue_name)
         holder = f"{settings.instance}.{os.getpid()}.{secrets.token_hex(4)}"
+        switch = self.switch = HaltSwitch(settings.venue_name, HaltStore(pool, settings.venue_name), relay.wake)
+        await self._serve_switch(switch)
         lease = await leases.acquire(accounts, holder, settings.lease_s)
         self._ending.append(lambda: accounts.release(lease))
         self.health.add("lease", lease.trouble)
         keeping = asyncio.create_task(leases.keep(accounts, lease), name="lease")
         self._ending.append(lambda: _cancelled(keeping))
+        silence = SilenceKeeper(self._venue, accounts)
+        await silence.load()
+        self._ending.append(silence.start())
         await self._until_answered(keeping, self._listing.read)
         await self._until_answered(keeping, lambda: open_account(self._venue, accounts, lease))
 
-        relay = OutboxRelay(pool, "executor", self._broker)
+        guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
+        guards.tally = await read_tally(pool, settings.account, settings.venue_name)
+        self.health.show("sending", guards.facts)
         plans, orders = PlanStore(pool), OrderStore(pool, settings.venue_name, lease)
         reconciler = self._reconciler(pool, accounts, lease, relay.wake)
-        tools = Tools(self._venue, plans, orders, self._market, lease, relay.wake, reconciler.started)
+        tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
         handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake)
@@ -114,6 +131,7 @@ class Executor:
         self._background = [
             _joined(keeping),
             relay.run(),
+            switch.run(),
             Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run(),
             self._listing.run(publisher, lease.epoch, settings.venue_instruments_refresh_s),
             deposits.run(),
@@ -149,6 +167,35 @@ class Executor:
             quotes_wait_s=settings.quotes_wait_s,
             concurrent_plans=settings.concurrent_plans,
         )
+
+    def _guard_limits(self) -> GuardLimits:
+        settings = self._settings
+        return GuardLimits(
+            orders_per_minute=settings.guard_orders_per_minute,
+            order_notional=settings.guard_order_notional,
+            day_notional=settings.guard_day_notional,
+            plan_turnover=settings.guard_plan_turnover,
+            price_away_bps=Decimal(settings.guard_price_away_bps),
+            trips_to_halt=settings.guard_trips_to_halt,
+        )
+
+    async def _serve_switch(self, switch: HaltSwitch) -> None:
+        """Answer halts from before the account is ours, on a connection of their own: an executor that stands by can
+        throw the switch of one that hangs, and no plan or price can be in the way.
+        """
+        settings = self._settings
+        broker = make_broker(
+            settings.nats_url,
+            f"{NAME}-switch-{settings.instance}",
+            user=settings.nats_user,
+            password=settings.nats_password,
+        )
+        commands: dict[type[Message], Answer] = {HaltVenue: switch.on_halt, ResumeVenue: switch.on_resume_asked}
+        serve(broker, subjects.halt_commands(settings.venue_name), NAME, commands)
+        await broker.start()
+        self._ending.append(broker.stop)
+        self.health.watch(broker)
+        await switch.load()
 
     def _stop(self, stop: Stop) -> None:
         self._broker.end(EXIT_STOP, str(stop))

@@ -14,10 +14,12 @@ from services.order_executor.lease import Lease
 from services.order_executor.market_view import MarketView
 from services.order_executor.records import Evidence, OrderRecord, PlanRecord
 from services.order_executor.resolver import Resolver
-from services.order_executor.steps import Close, Market, Send, Terms, next_step, with_stale_named
+from services.order_executor.send_guards import GuardedPhase, SendGuards
+from services.order_executor.steps import Close, Market, Send, Terms, next_step, with_detail, with_stale_named
 from shared.core.errors import RetryLater, Stop
 from shared.core.money import ZERO
 from shared.core.orders import OrderState
+from shared.core.position import PlanOutcome
 from shared.venues.port import NotSent, OrderRefused, OutcomeUnknown, Venue
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Tools:
     orders: OrderStore
     market: MarketView
     lease: Lease
+    guards: SendGuards
     wake: Callable[[], None]  # tells the outbox relay that something was committed
     reconciled: Callable[[], Awaitable[None]]  # returns once account and books were compared since the start
 
@@ -116,7 +119,10 @@ class PlanRunners:
             market = await self._usable_market(record)
             step = next_step(record, market, self._terms())
             if isinstance(step, Close):
-                if await tools.plans.close(record, with_stale_named(step, market), tools.market.market_time):
+                step = with_stale_named(step, market)
+                if tools.guards.switch.reason is not None and step.outcome is not PlanOutcome.COMPLETED:
+                    step = with_detail(step, "halted")
+                if await tools.plans.close(record, step, tools.market.market_time):
                     log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
                 tools.wake()
             else:
@@ -144,17 +150,25 @@ class PlanRunners:
             await view.changed(LOOK_AGAIN_S)
 
     async def _send(self, step: Send, record: PlanRecord) -> None:
-        """Commit the intents, send them all at once, book all replies together."""
+        """Commit the intents, send them all at once, book all replies together. Raises RetryLater while halted."""
+        if (halted := self._tools.guards.switch.reason) is not None:
+            raise RetryLater(f"halted: {halted}")
         committed_by = time.monotonic() + self._limits.send_within.total_seconds()
-        await self._tools.orders.commit_intents(step)
+        phase = self._tools.guards.phase(record, step.orders)
+        await self._tools.orders.commit_intents(step, phase.market_day)
         guard = self._guard(committed_by, record.plan.expires_at)
-        outcomes = await asyncio.gather(*(self._place(order, guard) for order in step.orders))
+        outcomes = await asyncio.gather(
+            *(self._place(order, self._guarded(order, guard, phase)) for order in step.orders)
+        )
+        for order, (evidence, _) in zip(step.orders, outcomes, strict=True):
+            phase.ended(order, evidence.state, evidence.order.report if evidence.order is not None else None)
+        phase.close()
         await self._tools.orders.book([evidence for evidence, _ in outcomes])
         self._tools.wake()
         refusals = [refusal for _, refusal in outcomes if refusal is not None]
         for refusal in refusals:
-            log.warning("plan %s: order refused: %s", record.plan.plan_id, refusal)
-            if refusal.stop:
+            log.warning("plan %s: order refused or withheld: %s", record.plan.plan_id, refusal)
+            if isinstance(refusal, OrderRefused) and refusal.stop:
                 raise Stop(f"the venue shuts us out: {refusal}")
         reports = [evidence.order.report for evidence, _ in outcomes if evidence.order is not None]
         executed = sum((report.executed_quantity for report in reports), ZERO)
@@ -170,6 +184,7 @@ class PlanRunners:
         The lease must outlast the receive window: what leaves now is then accepted before anybody else may write, or
         never.
         """
+        switch = self._tools.guards.switch
         lease, window_s = self._tools.lease, self._tools.venue.capabilities.receive_window_ms / 1000
 
         def refuse() -> str | None:
@@ -177,16 +192,26 @@ class PlanRunners:
                 return "send deadline has passed"
             if not lease.holds_for(window_s):
                 return "the lease on the account is not certain"
+            if (halted := switch.reason) is not None:
+                return f"halted: {halted}"
             return "plan has expired" if datetime.now(UTC) >= expires_at else None
 
         return refuse
 
-    async def _place(self, order: OrderRecord, guard: Callable[[], str | None]) -> tuple[Evidence, OrderRefused | None]:
+    def _guarded(
+        self, order: OrderRecord, guard: Callable[[], str | None], phase: GuardedPhase
+    ) -> Callable[[], str | None]:
+        """The guard of one order: the limits come last, because an order that passes them counts as sent."""
+        return lambda: guard() or phase.refuse(order)
+
+    async def _place(
+        self, order: OrderRecord, guard: Callable[[], str | None]
+    ) -> tuple[Evidence, OrderRefused | NotSent | None]:
         name = order.client_order_id
         try:
             return Evidence(name, order=await self._tools.venue.place_order(order.request(), guard)), None
         except NotSent as reason:
-            return Evidence(name, state=OrderState.WITHHELD, detail=str(reason)), None
+            return Evidence(name, state=OrderState.WITHHELD, detail=str(reason)[:500]), reason
         except OrderRefused as refused:
             return Evidence(name, state=OrderState.REJECTED, detail=str(refused)), refused
         except OutcomeUnknown as unknown:

@@ -1,6 +1,8 @@
 """Settings of the executor, from the environment."""
 
-from pydantic import Field, SecretStr
+from decimal import Decimal
+
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.messaging.runtime import ServiceSettings
@@ -21,7 +23,6 @@ class Settings(ServiceSettings):
     venue_ws_api_url: str = Field(default="", description="URL of the websocket API; empty: the dialect's live venue.")
     venue_api_key: SecretStr = Field(default=SecretStr(""), description="API key: trading only, never withdrawals.")
     venue_api_secret: SecretStr = Field(default=SecretStr(""), description="Its secret.")
-    venue_rate_limit: bool = Field(default=False, description="Space requests as ccxt does; off for a loopback venue.")
     venue_instruments_refresh_s: float = Field(
         default=60.0, gt=0, le=86_400, description="Seconds between reads of the venue's instruments."
     )
@@ -48,6 +49,37 @@ class Settings(ServiceSettings):
     lease_s: float = Field(
         default=4.0, ge=3.0, le=60, description="How long a writer that fell silent keeps the account."
     )
+
+    guard_orders_per_minute: int = Field(
+        default=300, ge=1, le=10_000_000, description="Guard: orders sent in 60 s (wall clock) by this account."
+    )
+    guard_order_notional: Decimal = Field(
+        default=Decimal(100_000), gt=0, le=10**15, description="Guard: value of one order, in quote currency."
+    )
+    guard_day_notional: Decimal = Field(
+        default=Decimal(1_000_000),
+        gt=0,
+        le=10**15,
+        description="Guard: value of all orders of a market day (UTC) by this account, in quote currency.",
+    )
+    guard_plan_turnover: Decimal = Field(
+        default=Decimal("2.1"),
+        gt=0,
+        le=1_000,
+        description="Guard: what one plan may trade, as a multiple of its portfolio (sell all and buy all: 2).",
+    )
+    guard_price_away_bps: int = Field(
+        default=200, ge=1, le=5_000, description="Guard: limit price from the touch at the moment of sending."
+    )
+    guard_trips_to_halt: int = Field(
+        default=10, ge=0, le=100, description="With more phases in a row than this withheld by a guard, halt the venue."
+    )
+
+    @model_validator(mode="after")
+    def _guard_is_wider_than_slippage(self) -> "Settings":
+        if self.guard_price_away_bps <= self.slippage_bps:
+            raise ValueError("guard_price_away_bps must be above slippage_bps, or every order is withheld")
+        return self
 
     @property
     def account(self) -> str:

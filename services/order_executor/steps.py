@@ -240,5 +240,9 @@ def _may_trade_later(record: PlanRecord, planning: PlanningInput, asset: str) ->
 def with_stale_named(close: Close, market: Market) -> Close:
     """A close that says which assets had no usable price, or were not traded because venue and books differ."""
     names = [f"stale_price:{asset}" for asset in sorted(market.stale)]
-    names += [f"unreconciled:{asset}" for asset in sorted(market.unreconciled)]
-    return replace(close, detail=",".join(filter(None, [close.detail, *names])))
+    return with_detail(close, *names, *(f"unreconciled:{asset}" for asset in sorted(market.unreconciled)))
+
+
+def with_detail(close: Close, *notes: str) -> Close:
+    """A close that says more."""
+    return replace(close, detail=",".join(filter(None, [close.detail, *notes])))

@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from services.simulated_exchange.adapters.sqlite import Store
+from services.simulated_exchange.binance.rate_gate import RateGate, RateRules
 from services.simulated_exchange.binance.routes import binance_routes
 from services.simulated_exchange.handlers import Control, control_guard, healthz
 from services.simulated_exchange.markets.files import load_prices
@@ -47,8 +48,11 @@ class ExchangeApp:
             middlewares=[_end_on_stop, control_guard(self._settings.exchange_control_token.get_secret_value())],
             client_max_size=MAX_BODY_BYTES,
         )
-        control = Control(self.venue, self._replay)
-        server.add_routes([*binance_routes(self.venue), *control.routes(), web.get("/healthz", healthz)])
+        settings = self._settings
+        rules = RateRules(settings.exchange_weight_per_minute, settings.exchange_orders_per_10s)
+        gate = RateGate(rules)
+        control = Control(self.venue, self._replay, gate)
+        server.add_routes([*binance_routes(self.venue, gate), *control.routes(), web.get("/healthz", healthz)])
         self._runner = web.AppRunner(server, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.exchange_host, self._settings.exchange_port, reuse_address=True)

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import asdict
 from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any
@@ -11,7 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from services.simulated_exchange.accounts import Account
-from services.simulated_exchange.binance.rest import reply
+from services.simulated_exchange.binance.rate_gate import LONGEST_BAN_S, RateGate
+from services.simulated_exchange.binance.rest import reply, wall_ms
 from services.simulated_exchange.markets.files import iso
 from services.simulated_exchange.orders import Cause, VenueRefusal
 from services.simulated_exchange.replay import MAX_ROWS_PER_SECOND, Replay
@@ -21,13 +23,15 @@ from shared.core.money import parse_asset, parse_decimal, plain
 
 MAX_ROWS = 1_000_000
 _LONGEST_ID = 128
+_RATES = ("weight_per_minute", "orders_per_10s", "orders_per_day", "patience")
 
 
 class Control:
     """Handlers of the control API. Bodies and answers are JSON; refusals name field, value and what is allowed."""
 
-    def __init__(self, venue: Venue, replay: Replay) -> None:
+    def __init__(self, venue: Venue, replay: Replay, gate: RateGate) -> None:
         self._venue = venue
+        self._gate = gate
         self._replay = replay
 
     def routes(self) -> list[web.RouteDef]:
@@ -43,6 +47,9 @@ class Control:
             web.post("/control/accounts/discount", self.discount),
             web.get("/control/accounts", self.accounts),
             web.post("/control/accounts", self.add_account),
+            web.get("/control/rates", self.rates),
+            web.post("/control/rates", self.change_rates),
+            web.post("/control/rates/ban", self.ban),
         ]
 
     async def market(self, _request: web.Request) -> web.StreamResponse:
@@ -123,6 +130,30 @@ class Control:
         body = await _body(request)
         key, secret = _text(body, "api_key", _LONGEST_ID), _text(body, "api_secret", _LONGEST_ID)
         return reply(_account_view(self._venue.add_account(key, secret)))
+
+    async def rates(self, _request: web.Request) -> web.StreamResponse:
+        """How much may be asked, and what has been."""
+        return reply(self._rates())
+
+    async def change_rates(self, request: web.Request) -> web.StreamResponse:
+        """{"weight_per_minute": 6000, "orders_per_10s": 100, "orders_per_day": 200000, "patience": 10}: any of them."""
+        body = await _body(request)
+        for name, value in body.items():
+            if name not in _RATES or not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise Refused.one(name, value, f"a whole number for one of {', '.join(_RATES)}", "is not a limit")
+        self._gate.change(**body)
+        return reply(self._rates())
+
+    async def ban(self, request: web.Request) -> web.StreamResponse:
+        """{"seconds": 120}: from now on every request is answered with 418, until then."""
+        seconds = (await _body(request)).get("seconds")
+        if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 <= seconds <= LONGEST_BAN_S:
+            raise Refused.one("seconds", seconds, f"0 to {LONGEST_BAN_S}", "is not a time to ban for")
+        until_ms = self._gate.ban_all(seconds, wall_ms())
+        return reply(self._rates() | {"banned_until_ms": until_ms})
+
+    def _rates(self) -> dict[str, object]:
+        return {"rules": asdict(self._gate.rules), "counts": asdict(self._gate.counts)}
 
     def _account(self, body: Mapping[str, Any]) -> Account:
         key = body.get("account")

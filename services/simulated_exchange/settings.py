@@ -58,3 +58,9 @@ class Settings(ServiceSettings):
     exchange_min_notional: Decimal = Field(
         default=Decimal(5), gt=0, le=10**6, description="Smallest value of an order, in USDT."
     )
+    exchange_weight_per_minute: int = Field(
+        default=6_000_000, ge=1, description="Request weight an address may use in a minute; Binance: 6000."
+    )
+    exchange_orders_per_10s: int = Field(
+        default=100_000, ge=1, description="New orders of an account in 10 seconds; Binance: 100."
+    )

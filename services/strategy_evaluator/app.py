@@ -12,10 +12,11 @@ from datetime import timedelta
 from typing import Any
 
 from services.strategy_evaluator.adapters.nats_outbound import SOURCE, Outbound
-from services.strategy_evaluator.evaluation import Clocks, Evaluation, Pace
+from services.strategy_evaluator.evaluation import Evaluation
 from services.strategy_evaluator.handlers import Handlers, HeartbeatHandler, heartbeat
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
+from services.strategy_evaluator.pace import Clocks, Pace
 from services.strategy_evaluator.prices import Patience
 from services.strategy_evaluator.settings import Settings
 from shared.contracts import subjects
@@ -73,6 +74,7 @@ class StrategyEvaluatorApp:
         self._followers = (
             Follower(self._broker, "INSTRUMENTS", [subjects.INSTRUMENTS_ALL], handlers.instruments),
             Follower(self._broker, "PRICE_SNAPSHOTS", [subjects.PRICE_SNAPSHOTS_ALL], handlers.snapshot),
+            Follower(self._broker, "HALTS", [subjects.HALTS_ALL], handlers.halt),
             Follower(
                 self._broker, "STRATEGIES", [subjects.STRATEGIES_ALL], handlers.strategy, take=handlers.plain_strategy
             ),

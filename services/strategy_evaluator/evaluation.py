@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -13,11 +12,13 @@ from services.strategy_evaluator.first_boxes import plain_cases
 from services.strategy_evaluator.journal import Journal, Noted
 from services.strategy_evaluator.membership import Members
 from services.strategy_evaluator.outgoing import PlanToPublish
+from services.strategy_evaluator.pace import Clocks, Pace
 from services.strategy_evaluator.portfolios import Portfolio, Portfolios
 from services.strategy_evaluator.prices import News, Patience, VenuePrices
 from services.strategy_evaluator.unfinished import Unfinished
 from services.strategy_evaluator.watch import ANY_PRICE, Watch
 from shared.contracts.frames import decode_frame
+from shared.contracts.halts import HaltChanged
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.progress import EvaluatorProgress, VenueSeen
 from shared.core.certificates import Certificate, certificate_after
@@ -37,25 +38,6 @@ _MANY = 1024
 _FELL_SHORT = frozenset(PlanOutcome) - {PlanOutcome.COMPLETED}
 _KEEPS_FROM_EXIT = frozenset({Reason.NOT_TRADABLE, Reason.STALE_PRICE, Reason.MISSING_PRICE})
 _CAME_TO_NOTHING = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE})
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long to wait, by the steady clock, before a plan is repeated (``repeat_s``), follows one that fell short
-    (``spacing_s``), or an exit or a cycle is asked for again (``ask_repeat_s``)."""
-
-    repeat_s: float = 10.0
-    spacing_s: float = 1.0
-    ask_repeat_s: float = 6.0
-    confirming_quotes: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Nanoseconds: ``wall_ns`` since 1970 (what frames and plans carry), ``steady_ns`` never set (how long ago)."""
-
-    wall_ns: Callable[[], int] = time.time_ns
-    steady_ns: Callable[[], int] = time.monotonic_ns
 
 
 @dataclass(slots=True)
@@ -87,6 +69,7 @@ class Evaluation:
         self._patience, self._pace = patience, pace
         self._wall_ns, self._steady_ns = clocks.wall_ns, clocks.steady_ns
         self._venues: dict[str, VenuePrices] = {}
+        self._halts: dict[str, HaltChanged] = {}
         self._watch = Watch()
         self._pending: dict[int, _Cause] = {}
         self._fresh: dict[int, None] = {}
@@ -114,6 +97,12 @@ class Evaluation:
             if first:
                 slots += self._watch.waiting_for_any_price(listed.venue)
             self._enqueue(slots)
+
+    def take_halt(self, changed: HaltChanged) -> None:
+        """A venue was halted or resumed: no plan is made while it is halted; strategies look again by themselves."""
+        known = self._halts.get(changed.venue)
+        if known is None or known.sequence < changed.sequence:
+            self._halts[changed.venue] = changed
 
     def _on_news(self, prices: VenuePrices, take: Callable[[VenuePrices, int], News]) -> None:
         now_ns = self._wall_ns()
@@ -363,6 +352,12 @@ class Evaluation:
 
     def _publish(self, portfolio: Portfolio, situation: Situation, plan: Plan, noted: Noted, received_ns: int) -> None:
         now_ns, emission = self._steady_ns(), portfolio.emission
+        halt = self._halts.get(situation.strategy.definition.venue)
+        if halt is not None and halt.halted:
+            figures = replace(noted.figures, further={**noted.figures.further, "because": halt.reason})
+            self._journal.held(replace(noted, code=Reason.HALTED.value, figures=figures))
+            self._recheck(portfolio, now_ns + int(self._pace.spacing_s * _NS))
+            return
         decided_ns = self._wall_ns()
         made = PlanToPublish(situation.strategy, plan, decided_ns, received_ns or decided_ns, portfolio.sequence)
         wait_until_ns = emission.at_ns + self._wait_ns(situation, plan, emission.message_id == made.message_id)

@@ -9,6 +9,7 @@ from services.strategy_evaluator.evaluation import Evaluation
 from services.strategy_evaluator.membership import Members
 from services.strategy_evaluator.plain_messages import read_position, read_strategy
 from shared.contracts.books import PositionChanged
+from shared.contracts.halts import HaltChanged
 from shared.contracts.plans import PlanProgressed
 from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
 from shared.contracts.strategies import StrategyChanged
@@ -77,6 +78,12 @@ class Handlers:
         if portfolio.take_progress(message):
             self._evaluation.changed(portfolio)
         return None
+
+    def halt(self, subject: str, message: Message, _meta: Meta) -> None:
+        """A venue was halted or resumed."""
+        if not isinstance(message, HaltChanged):
+            return _unexpected(subject, message)
+        return self._evaluation.take_halt(message)
 
     def instruments(self, subject: str, message: Message, _meta: Meta) -> None:
         """A venue's trading rules."""

@@ -63,6 +63,7 @@ _GATEWAY_EVENTS = (
     Follow("EVALUATIONS", subjects.EVALUATIONS_ALL),
     Follow("NOTIFICATIONS", subjects.NOTIFICATIONS_ALL),
     Follow("RECONCILIATION", subjects.RECONCILIATION_ALL),
+    Follow("HALTS", subjects.HALTS_ALL),
 )
 """What the gateway shows to whoever has the API's token."""
 
@@ -97,6 +98,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
             Follow("STRATEGIES", subjects.STRATEGIES_ALL),
             Follow("POSITIONS", subjects.POSITIONS_ALL),
             Follow("PLAN_RESULTS", subjects.PLAN_RESULTS_ALL),
+            Follow("HALTS", subjects.HALTS_ALL),
         ),
     ),
     ServiceAccess(
@@ -108,8 +110,10 @@ SERVICES: tuple[ServiceAccess, ...] = (
             subjects.DEPOSITS_ALL,
             subjects.RECONCILIATION_ALL,
             subjects.NOTIFICATIONS_ALL,
+            subjects.HALTS_ALL,
         ),
         hears=(subjects.PRICES_ALL,),
+        answers=(subjects.HALT_COMMANDS_ALL,),
         works=(catalogue.EXECUTOR_PLANS, catalogue.EXECUTOR_COMMANDS),
         follows=(Follow("PRICE_SNAPSHOTS", subjects.PRICE_SNAPSHOTS_ALL), Follow("BOOKS", subjects.BOOKS_ALL)),
     ),
@@ -135,7 +139,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
     ServiceAccess(
         "gateway",
         hears=tuple(event.subject for event in _GATEWAY_EVENTS),
-        asks=(subjects.STRATEGY_COMMANDS, subjects.LEDGER_COMMANDS),
+        asks=(subjects.STRATEGY_COMMANDS, subjects.LEDGER_COMMANDS, subjects.HALT_COMMANDS_ALL),
         follows=(
             *_GATEWAY_EVENTS,
             Follow("BOOKS", subjects.BOOKS_ALL),

@@ -68,6 +68,7 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec("RECONCILIATION", (subjects.RECONCILIATION_ALL,), GIB),
     StreamSpec("EVALUATIONS", (subjects.EVALUATIONS_ALL,), 2 * GIB, max_age_s=90 * DAY_S, discard_new=False),
     StreamSpec("NOTIFICATIONS", (subjects.NOTIFICATIONS_ALL,), GIB // 4, max_age_s=90 * DAY_S, discard_new=False),
+    StreamSpec("HALTS", (subjects.HALTS_ALL,), GIB // 16, last_value_only=True, discard_new=False, deny_delete=False),
     StreamSpec("DEAD_LETTERS", (subjects.DEAD_LETTERS_ALL,), GIB),
 )  # fmt: skip
 
@@ -104,6 +105,7 @@ AUDIT_STREAMS: tuple[str, ...] = (
     "LEDGER",
     "RECONCILIATION",
     "EVALUATIONS",
+    "HALTS",
 )
 """What the user `auditor` may read: everything that happened to money, and why."""
 

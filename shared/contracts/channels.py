@@ -16,6 +16,7 @@ from shared.contracts.books import (
     WithdrawFromStrategy,
 )
 from shared.contracts.evaluations import DecisionRecorded
+from shared.contracts.halts import HaltChanged, HaltVenue, ResumeVenue
 from shared.contracts.lifecycle import (
     AddMoney,
     EditStrategy,
@@ -109,6 +110,8 @@ CHANNELS: tuple[Channel, ...] = (
         ),
         (StrategyPreviewed, StrategyChanged, VersionsListed, *_ANSWERS),
     ),
+    Channel(subjects.halts(_VENUE), (HaltChanged,)),
+    Channel(subjects.halt_commands(_VENUE), (HaltVenue, ResumeVenue), (HaltChanged, *_ANSWERS)),
     Channel(subjects.LEDGER_COMMANDS, (AcceptSuspense,), (SuspenseAccepted, *_ANSWERS)),
 )
 """Every subject that carries messages; price frames and the evaluators' heartbeats are plain values of core NATS."""

@@ -17,6 +17,7 @@ TRANSFERS_ALL = "transfers.*"
 LEDGER_ALL = "ledger.*"
 EVALUATIONS_ALL = "evaluations.*"
 NOTIFICATIONS_ALL = "notifications.*"
+HALTS_ALL = "halts.*"
 BOOKS_ALL = "books.*"
 RECONCILIATION_ALL = "reconciliation.>"
 BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
@@ -29,6 +30,9 @@ STRATEGY_COMMANDS = "strategy-commands"
 
 LEDGER_COMMANDS = "ledger-commands"
 """Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
+
+HALT_COMMANDS_ALL = "halt-commands.*"
+"""Core NATS request and reply, queue group ``order_executor``: HaltVenue, ResumeVenue."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""
@@ -50,6 +54,21 @@ def price_snapshots(venue: str) -> str:
 def instruments(venue: str) -> str:
     """InstrumentsListed."""
     return f"instruments.{venue}"
+
+
+def halts(venue: str) -> str:
+    """HaltChanged."""
+    return f"halts.{venue}"
+
+
+def halt_commands(venue: str) -> str:
+    """HaltVenue, ResumeVenue (core NATS, request and reply): they must not wait behind anything in a stream."""
+    return f"halt-commands.{venue}"
+
+
+def venue_notifications(venue: str) -> str:
+    """NotificationRaised about a whole venue; strategies have ids of another form."""
+    return f"notifications.venue-{venue}"
 
 
 def strategies(strategy_id: str) -> str:

@@ -172,6 +172,10 @@ SENTENCES: Mapping[Reason, Sentence] = {
         "What it had been asked for was carried out and about to be recorded.",
     ),
     Reason.PAUSED: Sentence("It was paused, so nothing was done.", "It was paused, so nothing was done."),
+    Reason.HALTED: Sentence(
+        "Its venue was halted ({because}), so nothing was done: no order is sent there until it is resumed.",
+        "Its venue was halted, so nothing was done.",
+    ),
     Reason.SEALED: Sentence(
         "It takes no more plans: its money was about to be returned to the wallet.",
         "It takes no more plans: its money was about to be returned to the wallet.",

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     AWAITING_POSITION = "awaiting_position"
     AWAITING_REGISTRY = "awaiting_registry"
     PAUSED = "paused"
+    HALTED = "halted"
     SEALED = "sealed"
     NOT_RUNNING = "not_running"
 

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.venues.rate_limits import RateLimits
+
+UNLISTED_RATES = RateLimits(weight_per_minute=600, orders_per_10s=10, orders_per_day=10_000)
+"""Slow enough for any venue."""
+
 
 class Verdict(StrEnum):
     """What an error tells about the request that got it."""
@@ -50,7 +55,7 @@ class ErrorTable:
 
 @dataclass(frozen=True, slots=True)
 class VenueCapabilities:
-    """Facts about a dialect that the executor's proofs rest on.
+    """Facts about a dialect that the executor's proofs rest on; ``rates``: what may be asked, per key and address.
 
     ``receive_window_ms``: a request is refused when it arrives later than this after its timestamp. ``read_lag_ms``:
     how long a placed order may be missing from reads. ``absence_reads``: agreeing readings before absence is believed.
@@ -67,3 +72,4 @@ class VenueCapabilities:
     absence_reads: int = 3
     fills_in_reply: bool = False
     has_user_stream: bool = False
+    rates: RateLimits = UNLISTED_RATES

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from shared.core.errors import Refused
 from shared.venues.capabilities import ErrorTable, VenueCapabilities, Verdict
+from shared.venues.rate_limits import Cost, RateLimits
 
 _REFUSE, _RETRY, _UNKNOWN, _STOP = Verdict.REFUSE, Verdict.RETRY, Verdict.UNKNOWN, Verdict.STOP
 
@@ -46,7 +47,31 @@ BINANCE_ERRORS = ErrorTable(
             -2026: _REFUSE,  # order archived
         }
     ),
-    by_http_status=MappingProxyType({403: _RETRY, 418: _STOP, 429: _RETRY}),
+    by_http_status=MappingProxyType({403: _RETRY, 418: _RETRY, 429: _RETRY}),
+)
+
+# Source: spot documents, "REST API" (weight of each endpoint), "LIMITS"; exchangeInfo tells the limits in force.
+# Wallet endpoints (/sapi) have a budget of their own; counting them here errs to the safe side.
+BINANCE_RATES = RateLimits(
+    weight_per_minute=6_000,
+    orders_per_10s=100,
+    orders_per_day=200_000,
+    costs=MappingProxyType(
+        {
+            "POST /api/v3/order": Cost(1, is_order=True),
+            "DELETE /api/v3/order": Cost(1, settles=True),
+            "GET /api/v3/order": Cost(4, settles=True),
+            "GET /api/v3/openOrders": Cost(6, settles=True),
+            "GET /api/v3/myTrades": Cost(20, settles=True),
+            "GET /api/v3/time": Cost(1, settles=True),  # a clock that is off keeps every order from being looked up
+            "GET /api/v3/exchangeInfo": Cost(20),
+            "GET /api/v3/account": Cost(20),
+            "GET /api/v3/allOrders": Cost(20),
+            "GET /sapi/v1/asset/tradeFee": Cost(1),
+            "GET /sapi/v1/capital/deposit/hisrec": Cost(1),
+            "WS userDataStream.subscribe.signature": Cost(2, settles=True),
+        }
+    ),
 )
 
 BINANCE = VenueCapabilities(
@@ -58,6 +83,7 @@ BINANCE = VenueCapabilities(
     read_lag_ms=500,
     fills_in_reply=True,
     has_user_stream=True,
+    rates=BINANCE_RATES,
 )
 
 DIALECTS: Mapping[str, VenueCapabilities] = MappingProxyType({BINANCE.dialect: BINANCE})

@@ -127,7 +127,14 @@ class OutcomeUnknown(TrimtabError):  # noqa: N818 - says what happened
 
 
 class NotSent(TrimtabError):  # noqa: N818 - says what happened
-    """The guard refused right before the socket write: nothing has left this process."""
+    """Nothing has left this process: the guard refused right before the socket write, or the venue must be left alone.
+
+    ``retry_after_s``: when another order may be sent.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Venue(Protocol):
@@ -158,6 +165,12 @@ class Venue(Protocol):
 
     async def fetch_trades(self, symbol: str, since: datetime) -> tuple[VenueTrade, ...]:
         """Trades of the account in a pair since a moment of market time, oldest first; at most one page of them."""
+
+    async def silenced(self) -> datetime:
+        """Wait until the venue wants to be left alone (too many requests, a ban); until when (wall clock)."""
+
+    def stay_silent(self, until: datetime) -> None:
+        """Ask nothing before that: a silence from before this process started."""
 
     def news(self) -> AsyncIterator[UserNews]:
         """The user stream, once: raises RetryLater when the connection ends; what it missed is never replayed."""

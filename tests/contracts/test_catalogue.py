@@ -9,6 +9,7 @@ from shared.contracts import catalogue, subjects
 from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec
 
 CORE_ONLY = {"PRICES_ALL", "STRATEGY_COMMANDS", "EVALUATOR_HEARTBEATS", "EVALUATOR_PROGRESS", "LEDGER_COMMANDS"}
+CORE_ONLY |= {"HALT_COMMANDS_ALL"}
 """Subjects that are not stored: they are worth something only now."""
 
 PATTERNS = {
@@ -19,7 +20,7 @@ PATTERNS = {
 BUILDERS = {
     name: value("a", "b") if len(inspect.signature(value).parameters) == 2 else value("a")
     for name, value in inspect.getmembers(subjects, inspect.isfunction)
-    if name != "prices"
+    if name not in {"prices", "halt_commands"}
 }
 
 
@@ -63,7 +64,13 @@ def test_subject_when_built_belongs_to_exactly_one_stream(subject):
 
 @pytest.mark.parametrize(
     "subject",
-    [subjects.prices("a"), subjects.STRATEGY_COMMANDS, subjects.EVALUATOR_HEARTBEATS, subjects.EVALUATOR_PROGRESS],
+    [
+        subjects.prices("a"),
+        subjects.halt_commands("a"),
+        subjects.STRATEGY_COMMANDS,
+        subjects.EVALUATOR_HEARTBEATS,
+        subjects.EVALUATOR_PROGRESS,
+    ],
 )
 def test_subject_when_core_only_belongs_to_no_stream(subject):
     assert streams_of(subject) == []

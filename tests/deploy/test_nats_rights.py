@@ -34,7 +34,7 @@ from tests.servers import EmbeddedNats, run_apart
 pytestmark = pytest.mark.servers
 
 CORE = (subjects.PRICES_ALL, subjects.STRATEGY_COMMANDS, subjects.LEDGER_COMMANDS)
-CORE += (subjects.EVALUATOR_HEARTBEATS, subjects.EVALUATOR_PROGRESS)
+CORE += (subjects.EVALUATOR_HEARTBEATS, subjects.EVALUATOR_PROGRESS, subjects.HALT_COMMANDS_ALL)
 DURABLES = {spec.name: [one.durable for one in CONSUMERS if one.stream == spec.name] for spec in STREAMS}
 STORED = {spec.name: spec.subjects for spec in STREAMS}
 USERS = {service.name: service for service in SERVICES}
@@ -203,7 +203,7 @@ async def test_user_when_subscribing_to_anything_is_refused_all_but_what_it_hear
     allowed = {one.lower() for one in patterns if any(covers(pattern, one) for pattern in heard)}
     assert {one.lower() for one in patterns} - refused == allowed
     # The requests a service answers are heard in the group of its name only: nobody listens in on them.
-    for subject in (subjects.STRATEGY_COMMANDS, subjects.LEDGER_COMMANDS):
+    for subject in (subjects.STRATEGY_COMMANDS, subjects.LEDGER_COMMANDS, subjects.HALT_COMMANDS_ALL):
         for group in (user, "another"):
             await tried.client.subscribe(subject, queue=group)
             mine = service is not None and subject in service.answers and group == user

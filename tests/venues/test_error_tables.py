@@ -21,7 +21,7 @@ V = Verdict
         (400, -1111, "Parameter 'price' has too much precision.", V.REFUSE),
         (429, -1003, "Too many requests.", V.RETRY),
         (418, -1003, "Way too many requests; IP banned.", V.RETRY),
-        (418, None, "", V.STOP),
+        (418, None, "", V.RETRY),  # once the ban has ended: until then the rate budget lets nothing out
         (403, None, "<html>WAF</html>", V.RETRY),
         (401, -2015, "Invalid API-key, IP, or permissions for action.", V.STOP),
         (400, -1022, "Signature for this request is not valid.", V.STOP),

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +43,7 @@ from shared.venues.port import (
     VenueOrder,
     VenueTrade,
 )
+from shared.venues.rate_limits import RateBudget, RateLimits
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ _PAGE = 1000
 _NO_SUCH_ORDER = -2013
 _CLOCK_SKEWED = -1021
 _OWNERS_ASKED = 20
-_PAUSE_S = {429: 1.0, 418: 120.0}  # when the venue does not say how long
+_PLACE, _SUBSCRIBE = "POST /api/v3/order", "WS userDataStream.subscribe.signature"
+_NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,6 @@ class VenueAccess:
     api_key: str
     api_secret: str
     timeout_ms: int
-    rate_limit: bool
 
 
 class _Answered(Exception):  # noqa: N818 - an answer, though an error
@@ -75,29 +76,85 @@ class _Answered(Exception):  # noqa: N818 - an answer, though an error
         self.error = error
 
 
+class _Waits(Exception):  # noqa: N818 - what it does
+    """The request has not gone out: the budget is used up, or the venue asked for silence."""
+
+    def __init__(self, wait_ms: int) -> None:
+        super().__init__(f"nothing may be asked for {wait_ms / 1000:.1f} s more")
+        self.wait_s = wait_ms / 1000
+
+
 class _Exchange(binance):  # type: ignore[misc] # ccxt has no types
-    """ccxt's binance, with errors kept as the venue sent them instead of as classes."""
+    """ccxt's binance: every request within the budget, and errors kept as the venue sent them instead of as classes."""
+
+    rates: "VenueRates"
+
+    async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        """THE way out for every request over HTTP. Raises _Waits, having sent nothing."""
+        call = f"{method} {urlsplit(url).path}"
+        self.rates.take(call)
+        parsed = await super().fetch(url, method, headers, body)
+        if call.endswith("/exchangeInfo") and isinstance(parsed, dict):
+            self.rates.budget.learn(parsed.get("rateLimits") or ())
+        return parsed
 
     def handle_errors(self, code: int, reason: str, *rest: Any) -> None:
         """Raise the error in a reply, if it is one. ``rest``: URL, method, headers, body, parsed body, request."""
         headers, body, parsed = rest[2] or {}, rest[3] or "", rest[4]
+        wait_s = self.rates.heard(code, headers, str(body))
         is_error = isinstance(parsed, dict) and "code" in parsed and "msg" in parsed and str(parsed["code"]) != "200"
         if code < 400 and not is_error:
             return
         number = parsed.get("code") if isinstance(parsed, dict) else None
         message = str(parsed.get("msg", "")) if isinstance(parsed, dict) else str(body)[:200]
-        wait = next((value for name, value in headers.items() if str(name).lower() == "retry-after"), "")
-        seconds = float(wait) if str(wait).isdigit() else _PAUSE_S.get(code, 0.0)
-        raise _Answered(VenueError(code, number if isinstance(number, int) else None, message or reason, seconds))
+        raise _Answered(VenueError(code, number if isinstance(number, int) else None, message or reason, wait_s))
 
 
-def _exchange(access: VenueAccess) -> Any:
+class VenueRates:
+    """The budget on this process's clock: wall time at the start, steady from then on.
+
+    ``silences``: ends of the silences that the venue has asked for, for whoever keeps them over a restart.
+    """
+
+    def __init__(self, limits: RateLimits) -> None:
+        self.budget = RateBudget(limits)
+        self.silences: asyncio.Queue[datetime] = asyncio.Queue()
+        self._offset_ms = (time.time_ns() - time.monotonic_ns()) // _NS_PER_MS
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, never going back."""
+        return time.monotonic_ns() // _NS_PER_MS + self._offset_ms
+
+    def wait_s(self, call: str) -> float:
+        """0 when the call may go out now."""
+        return self.budget.wait_ms(call, self.now_ms()) / 1000
+
+    def take(self, call: str) -> None:
+        """Let the call out. Raises _Waits."""
+        now_ms = self.now_ms()
+        if wait_ms := self.budget.wait_ms(call, now_ms):
+            raise _Waits(wait_ms)
+        self.budget.take(call, now_ms)
+
+    def heard(self, status: int, headers: Mapping[str, str], text: str) -> float:
+        """A reply came: seconds that the venue wants to be left alone for."""
+        now_ms = self.now_ms()
+        self.budget.observe(headers, now_ms)
+        if not self.budget.refused(status, headers, text[:1000], now_ms):
+            return 0.0
+        until_ms = self.budget.silent_until_ms
+        log.error("HTTP %d: silent for %.1f s", status, (until_ms - now_ms) / 1000)
+        self.silences.put_nowait(datetime.fromtimestamp(until_ms / 1000, UTC))
+        return (until_ms - now_ms) / 1000
+
+
+def _exchange(access: VenueAccess, rates: VenueRates) -> Any:
     exchange = _Exchange(
         {
             "apiKey": access.api_key,
             "secret": access.api_secret,
             "timeout": access.timeout_ms,
-            "enableRateLimit": access.rate_limit,
+            "enableRateLimit": False,  # the budget is ours: ccxt counts only what goes through one of its objects
             "options": {
                 "defaultType": "spot",
                 "fetchMarkets": {"types": ["spot"]},
@@ -108,6 +165,7 @@ def _exchange(access: VenueAccess) -> Any:
             },
         }
     )
+    exchange.rates = rates
     exchange.has["fetchCurrencies"] = False
     if access.rest_url:
         # Every URL, so that no call can leave for the live venue by accident.
@@ -124,15 +182,23 @@ class CcxtVenue:
     def __init__(self, access: VenueAccess, capabilities: VenueCapabilities) -> None:
         self.capabilities = capabilities
         self._access = access
-        self._exchange = _exchange(access)
+        self.rates = VenueRates(capabilities.rates)
+        self._exchange = _exchange(access, self.rates)
         self._skewed = False
-        self._silent_until = 0.0
+
+    async def silenced(self) -> datetime:
+        """See the port."""
+        return await self.rates.silences.get()
+
+    def stay_silent(self, until: datetime) -> None:
+        """See the port."""
+        self.rates.budget.stay_silent(int(until.timestamp() * 1000))
 
     async def place_order(self, request: OrderRequest, guard: Callable[[], str | None]) -> VenueOrder:
         """POST /api/v3/order once; see the port."""
-        if (wait_s := self._silent_until - time.monotonic()) > 0:
-            raise NotSent(f"the venue asked for silence for {wait_s:.1f} s more")
         await self._before_call()
+        if wait_s := self.rates.wait_s(_PLACE):
+            raise NotSent(f"nothing may be asked for {wait_s:.1f} s more", retry_after_s=wait_s)
         signed = self._exchange.sign("order", ["private"], "POST", self._order_parameters(request))
         # After signing, so that nothing but the write follows: a request delayed even later, by a frozen process or a
         # slow way, is refused by the venue itself when its receive window has passed.
@@ -142,6 +208,8 @@ class CcxtVenue:
             async with asyncio.timeout(2 * self._access.timeout_ms / 1000):
                 body = await self._exchange.fetch(signed["url"], signed["method"], signed["headers"], signed["body"])
             order = order_of(body)
+        except _Waits as waits:
+            raise NotSent(str(waits), retry_after_s=waits.wait_s) from waits
         except _Answered as answered:
             raise self._refusal(answered.error) from answered
         except ValueError as error:
@@ -175,9 +243,7 @@ class CcxtVenue:
         return OrderRefused(str(error.code), error.message[:200], retry_after_s=retry_after_s, stop=stop)
 
     def _heed(self, error: VenueError) -> None:
-        """Do what an error asks for: be silent, or look at the clock."""
-        if error.http_status in _PAUSE_S:
-            self._silent_until = time.monotonic() + max(error.retry_after_s, _PAUSE_S[error.http_status])
+        """Do what an error asks for: look at the clock."""
         if error.code == _CLOCK_SKEWED:
             self._skewed = True
 
@@ -185,16 +251,13 @@ class CcxtVenue:
         if self._skewed:
             self._skewed = False
             await self._read(self._exchange.load_time_difference())
-        if self._access.rate_limit:
-            await self._exchange.throttle(1)
 
     async def _read(self, call: Awaitable[Any]) -> Any:
         """Await a call that changes nothing. Raises RetryLater, Stop, or _Answered for a definite refusal."""
-        if (wait_s := self._silent_until - time.monotonic()) > 0:
-            getattr(call, "close", lambda: None)()
-            raise RetryLater("the venue asked for silence", after_s=wait_s)
         try:
             return await call
+        except _Waits as waits:
+            raise RetryLater(str(waits), after_s=waits.wait_s) from waits
         except _Answered as answered:
             self._heed(answered.error)
             verdict = self.capabilities.errors.verdict(answered.error)
@@ -318,6 +381,10 @@ class CcxtVenue:
     def news(self) -> AsyncIterator[UserNews]:
         """The user stream over the websocket API."""
         access = self._access
+        try:
+            self.rates.take(_SUBSCRIBE)
+        except _Waits as waits:
+            raise RetryLater(str(waits), after_s=waits.wait_s) from waits
         return UserStream(access.ws_api_url, access.api_key, access.api_secret).news(self._exchange.nonce)
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -72,6 +73,21 @@ class AccountStore:
             lease.account,
             lease.epoch,
             lease.holder,
+        )
+
+    async def silent_until(self) -> datetime | None:
+        """Before when nothing may be asked of the venue; None: it never wanted that."""
+        found: datetime | None = await self._pool.fetchval(
+            "SELECT silent_until FROM executor.accounts WHERE account = $1", self._account
+        )
+        return found
+
+    async def keep_silence(self, until: datetime) -> None:
+        """Keep that; an earlier end changes nothing."""
+        await self._pool.execute(
+            "UPDATE executor.accounts SET silent_until = greatest(silent_until, $2) WHERE account = $1",
+            self._account,
+            until,
         )
 
     async def is_opened(self) -> bool:

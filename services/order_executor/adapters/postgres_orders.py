@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +10,7 @@ import asyncpg
 
 from services.order_executor.adapters.postgres_account import check_lease
 from services.order_executor.adapters.postgres_events import Announcement, add_events
+from services.order_executor.adapters.postgres_halts import refuse_while_halted
 from services.order_executor.adapters.postgres_plans import StrategyRow, lock_strategies, tell_progress
 from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_from, sizing_json
 from services.order_executor.lease import Lease
@@ -39,12 +40,15 @@ class OrderStore:
         self._venue = venue
         self._lease = lease
 
-    async def commit_intents(self, send: Send) -> None:
-        """Commit a phase's intents and its sizing. Raises Stop, committing nothing, when the lease is lost."""
+    async def commit_intents(self, send: Send, market_day: date) -> None:
+        """Commit a phase's intents and its sizing. Committing nothing, raises Stop when the lease is lost and
+        RetryLater while the venue is halted. ``market_day``: the market's day, which the daily limit counts by.
+        """
         orders = send.orders
         plan_id, strategy_id = orders[0].plan_id, orders[0].strategy_id
         async with self._pool.acquire() as connection, connection.transaction():
             await check_lease(connection, self._lease)
+            await refuse_while_halted(connection, self._venue)
             await lock_strategies(connection, [strategy_id])
             is_open = await connection.fetchval(
                 "UPDATE executor.plans SET sizing = $2::jsonb WHERE plan_id = $1 AND outcome IS NULL RETURNING true",
@@ -55,8 +59,8 @@ class OrderStore:
                 raise Stop(f"plan {plan_id} is closed: somebody else works on it")
             await connection.execute(
                 "INSERT INTO executor.orders (client_order_id, plan_id, strategy_id, account, epoch, round, asset, "
-                "quote, symbol, side, quantity, limit_price, send_deadline, state) "
-                "SELECT c, $2, $3, $4, $5, $6, a, $7, s, $8, q, p, $9, 'intended' "
+                "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day) "
+                "SELECT c, $2, $3, $4, $5, $6, a, $7, s, $8, q, p, $9, 'intended', $14 "
                 "FROM unnest($1::text[], $10::text[], $11::text[], $12::numeric[], $13::numeric[]) t (c, a, s, q, p)",
                 [order.client_order_id for order in orders],
                 plan_id,
@@ -71,6 +75,7 @@ class OrderStore:
                 [order.symbol for order in orders],
                 [order.quantity for order in orders],
                 [order.limit_price for order in orders],
+                market_day,
             )
             await add_events(connection, [self._changed(order) for order in orders])
 

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from services.order_executor.adapters.postgres_events import Announcement, add_events
+from services.order_executor.adapters.postgres_halts import halted_because
 from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, fill_from, order_from, sizing_from
 from services.order_executor.records import PlanRecord
 from services.order_executor.steps import Close
@@ -16,6 +17,8 @@ from shared.contracts.wire import Meta
 from shared.core.orders import UNSETTLED
 from shared.core.position import PlanOutcome
 from shared.core.situation import EXIT
+
+_ON_ARRIVAL = {"expired": "expired_on_arrival", "halted": "halted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +112,17 @@ class PlanStore:
         self._pool = pool
 
     async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime) -> str:
-        """Insert the plan, or say why not: "accepted", "expired" (inserted closed), or the reason it is dropped:
-        "duplicate_open", "duplicate_closed", "sealed", "held", "stale", "busy". Only "accepted" and "expired" publish.
+        """Insert the plan ("accepted"), insert it closed as expired ("expired", "halted"), or drop it and say why:
+        "duplicate_open", "duplicate_closed", "sealed", "held", "stale", "busy". What is dropped is not published.
         """
         async with self._pool.acquire() as connection, connection.transaction():
+            # Before the strategy's lock, as where intents are committed: in one order, no two can wait for each other.
+            is_halted = await halted_because(connection, plan.venue) is not None
             strategy = await create_and_lock(connection, plan.strategy_id, plan.venue)
             reason = await self._why_not(connection, plan, strategy)
             if reason is not None:
                 return reason
-            expired = now >= plan.expires_at
+            refused = "halted" if is_halted else "expired" if now >= plan.expires_at else None
             await connection.execute(
                 "INSERT INTO executor.plans (plan_id, strategy_id, position_version, previous_plan_id, body, "
                 "message_id, outcome, closed_at) VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)",
@@ -127,15 +132,16 @@ class PlanStore:
                 plan.previous_plan_id,
                 plan.model_dump_json(),
                 meta.message_id,
-                PlanOutcome.EXPIRED.value if expired else None,
-                now if expired else None,
+                PlanOutcome.EXPIRED.value if refused else None,
+                now if refused else None,
             )
-            if expired:
-                summary = _summary(plan, Close(PlanOutcome.EXPIRED, "expired_on_arrival", None), now, plan.market_time)
+            if refused:
+                close = Close(PlanOutcome.EXPIRED, _ON_ARRIVAL[refused], None)
+                summary = _summary(plan, close, now, plan.market_time)
                 strategy = replace(strategy, last_closed=summary, last_closed_plan_id=plan.plan_id)
-            change, open_id = ("closed", None) if expired else ("accepted", plan.plan_id)
+            change, open_id = ("closed", None) if refused else ("accepted", plan.plan_id)
             await tell_progress(connection, strategy, change, open_id, meta.message_id)
-            return "expired" if expired else "accepted"
+            return refused or "accepted"
 
     async def _why_not(self, connection: Any, plan: RebalancePlanned, strategy: StrategyRow) -> str | None:
         row = await connection.fetchrow(

@@ -6,7 +6,10 @@ from enum import Enum, auto
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.binance.parameters import Parameters
+from services.simulated_exchange.binance.rate_gate import RateRules
 from services.simulated_exchange.venue import Venue
+
+DEFAULT_RULES = RateRules()
 
 
 class Security(Enum):
@@ -25,6 +28,7 @@ class Call:
     parameters: Parameters
     wall_ms: int
     signer: Account | None = None
+    rates: RateRules = DEFAULT_RULES
 
     @property
     def account(self) -> Account:
@@ -46,3 +50,4 @@ class Endpoint:
     ws_method: str = ""
     security: Security = Security.NONE
     weight: int = 1
+    is_order: bool = False

@@ -12,12 +12,6 @@ from services.simulated_exchange.orders import VenueRefusal
 from shared.core.matching import Level, PriceBand
 from shared.core.money import MONEY_CONTEXT
 
-_RATE_LIMITS = [
-    {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
-    {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100},
-    {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200000},
-    {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
-]
 _MAX_PRICE = Decimal(10**14)
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET"]
 
@@ -61,7 +55,7 @@ def exchange_info(call: Call) -> object:
     return {
         "timezone": "UTC",
         "serverTime": call.wall_ms,
-        "rateLimits": _RATE_LIMITS,
+        "rateLimits": call.rates.listed(),
         "exchangeFilters": [],
         "symbols": [_symbol_info(listing, call.venue.rules.band) for listing in listings],
     }

@@ -11,10 +11,9 @@ from aiohttp.typedefs import Handler
 from services.simulated_exchange.binance.endpoints import Call, Endpoint
 from services.simulated_exchange.binance.errors import BinanceError
 from services.simulated_exchange.binance.parameters import Parameters
+from services.simulated_exchange.binance.rate_gate import RateGate, RateLimitedError, RateRules
 from services.simulated_exchange.binance.signing import authorise, rest_payload
 from services.simulated_exchange.venue import Venue
-
-_MINUTE_MS = 60_000
 
 
 def wall_ms() -> int:
@@ -22,39 +21,31 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class WeightCounter:
-    """Request weight used in the current minute by each address, as the headers tell it."""
-
-    def __init__(self) -> None:
-        self._minute = 0
-        self._used: dict[str, int] = {}
-
-    def use(self, address: str, weight: int, now_ms: int) -> int:
-        """Add to an address and return what it used this minute."""
-        minute = now_ms // _MINUTE_MS
-        if minute != self._minute:
-            self._minute, self._used = minute, {}
-        used = self._used.get(address, 0) + weight
-        self._used[address] = used
-        return used
-
-
-def rest_routes(venue: Venue, endpoints: Sequence[Endpoint], weights: WeightCounter) -> list[web.RouteDef]:
+def rest_routes(venue: Venue, endpoints: Sequence[Endpoint], gate: RateGate) -> list[web.RouteDef]:
     """A route per endpoint."""
-    return [web.route(endpoint.method, endpoint.path, _handler(venue, endpoint, weights)) for endpoint in endpoints]
+    return [web.route(endpoint.method, endpoint.path, _handler(venue, endpoint, gate)) for endpoint in endpoints]
 
 
-def _handler(venue: Venue, endpoint: Endpoint, weights: WeightCounter) -> Handler:
+def _handler(venue: Venue, endpoint: Endpoint, gate: RateGate) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         raw_body = await _body(request)
         now = wall_ms()
-        used = str(weights.use(request.remote or "", endpoint.weight, now))
-        headers = {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+        address = request.remote or ""
+        headers: dict[str, str] = {}
+        answer: object
         try:
-            answer = _answer(venue, endpoint, request, raw_body, now)
+            gate.admit(address, endpoint.weight, now)
+            if endpoint.is_order:
+                headers |= gate.admit_order(address, request.headers.get("X-MBX-APIKEY", ""), now)
+            answer, status = _answer(venue, endpoint, request, raw_body, now, gate.rules), 200
+        except RateLimitedError as limited:
+            answer, status = limited.body(), limited.status
+            headers |= {"Retry-After": str(limited.retry_after_s)}
         except BinanceError as error:
-            return reply(error.body(), status=error.status, headers=headers)
-        return reply(answer, headers=headers)
+            answer, status = error.body(), error.status
+        used = str(gate.weight_used(address, now))
+        headers |= {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+        return reply(answer, status=status, headers=headers)
 
     return handle
 
@@ -67,7 +58,9 @@ async def _body(request: web.Request) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _answer(venue: Venue, endpoint: Endpoint, request: web.Request, raw_body: str, now: int) -> object:
+def _answer(
+    venue: Venue, endpoint: Endpoint, request: web.Request, raw_body: str, now: int, rates: RateRules
+) -> object:
     raw_query = request.rel_url.raw_query_string
     # Sent twice, the query wins (Binance spot documents, "General information on endpoints").
     values = dict(parse_qsl(raw_body, keep_blank_values=True)) | dict(parse_qsl(raw_query, keep_blank_values=True))
@@ -75,7 +68,7 @@ def _answer(venue: Venue, endpoint: Endpoint, request: web.Request, raw_body: st
     payload = rest_payload(raw_query, raw_body)
     key = request.headers.get("X-MBX-APIKEY")
     account = authorise(venue, endpoint.security, key, parameters, payload, now)
-    return endpoint.answer(Call(venue, parameters, now, account))
+    return endpoint.answer(Call(venue, parameters, now, account, rates))
 
 
 def reply(answer: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

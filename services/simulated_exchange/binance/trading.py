@@ -237,7 +237,7 @@ def _fill(trade: Trade) -> dict[str, object]:
 
 _SIGNED = Security.SIGNED
 TRADING_ENDPOINTS = (
-    Endpoint("POST", "/api/v3/order", place, "order.place", _SIGNED),
+    Endpoint("POST", "/api/v3/order", place, "order.place", _SIGNED, is_order=True),
     Endpoint("POST", "/api/v3/order/test", place_test, "order.test", _SIGNED),
     Endpoint("GET", "/api/v3/order", query, "order.status", _SIGNED, 4),
     Endpoint("DELETE", "/api/v3/order", cancel, "order.cancel", _SIGNED),

@@ -13,7 +13,8 @@ from services.simulated_exchange.binance.connection import Connection, open_sock
 from services.simulated_exchange.binance.endpoints import Call, Endpoint, Security
 from services.simulated_exchange.binance.errors import BinanceError
 from services.simulated_exchange.binance.parameters import Parameters
-from services.simulated_exchange.binance.rest import WeightCounter, wall_ms
+from services.simulated_exchange.binance.rate_gate import RateGate, RateLimitedError
+from services.simulated_exchange.binance.rest import wall_ms
 from services.simulated_exchange.binance.signing import authorise, ws_payload
 from services.simulated_exchange.binance.user_streams import UserStreams
 from services.simulated_exchange.binance.websocket import converse
@@ -31,12 +32,12 @@ class _Number(str):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What all connections share: the venue, endpoints by method name, user streams and the weight counter."""
+    """What all connections share: the venue, endpoints by method name, user streams and the rate gate."""
 
     venue: Venue
     methods: Mapping[str, Endpoint]
     users: UserStreams
-    weights: WeightCounter
+    gate: RateGate
 
 
 class ApiRequests:
@@ -55,43 +56,44 @@ class ApiRequests:
         values: dict[str, str] = {}
         try:
             request_id, method, values = _read(text)
-            used, result = self._perform(method, values, now)
+            result = self._perform(method, values, now)
             answer: dict[str, object] = {"id": request_id, "status": 200, "result": result}
         except BinanceError as error:
-            used = self._api.weights.use(self._address, 0, now)
-            answer = {"id": request_id, "status": error.status, "error": error.body()}
+            answer = {"id": request_id, "status": error.status, "error": _error(error, now)}
         if values.get("returnRateLimits") != "false":
-            limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000}
-            answer["rateLimits"] = [limit | {"count": used}]
+            used = self._api.gate.weight_used(self._address, now)
+            answer["rateLimits"] = [self._api.gate.rules.listed()[0] | {"count": used}]
         self._connection.send(orjson.dumps(answer))
 
-    def _perform(self, method: str, values: dict[str, str], now: int) -> tuple[int, object]:
+    def _perform(self, method: str, values: dict[str, str], now: int) -> object:
         parameters = Parameters(values)
         endpoint = self._api.methods.get(method)
         security = endpoint.security if endpoint else Security.SIGNED
         if endpoint is None and method not in {SUBSCRIBE, UNSUBSCRIBE}:
             raise BinanceError(-1000, f"Unknown method '{method[:64]}'.")
-        used = self._api.weights.use(self._address, endpoint.weight if endpoint else _SUBSCRIBE_WEIGHT, now)
+        self._api.gate.admit(self._address, endpoint.weight if endpoint else _SUBSCRIBE_WEIGHT, now)
         if method == UNSUBSCRIBE:
             self._api.users.unsubscribe(self._connection, parameters.integer("subscriptionId"))
-            return used, {}
+            return {}
         key = values.get("apiKey")
         account = authorise(self._api.venue, security, key, parameters, ws_payload(values), now)
         if endpoint is not None:
-            return used, endpoint.answer(Call(self._api.venue, parameters, now, account))
+            if endpoint.is_order:
+                self._api.gate.admit_order(self._address, key or "", now)
+            return endpoint.answer(Call(self._api.venue, parameters, now, account, self._api.gate.rules))
         assert account is not None  # noqa: S101 - SIGNED always yields one
         subscription = self._next_subscription
         self._next_subscription += 1
         self._api.users.subscribe(self._connection, account, subscription)
-        return used, {"subscriptionId": subscription}
+        return {"subscriptionId": subscription}
 
 
 def ws_api_routes(
-    venue: Venue, endpoints: Sequence[Endpoint], users: UserStreams, weights: WeightCounter
+    venue: Venue, endpoints: Sequence[Endpoint], users: UserStreams, gate: RateGate
 ) -> list[web.RouteDef]:
     """The route of the websocket API."""
     methods = {endpoint.ws_method: endpoint for endpoint in endpoints if endpoint.ws_method}
-    api = Api(venue, methods, users, weights)
+    api = Api(venue, methods, users, gate)
 
     async def serve(request: web.Request) -> web.StreamResponse:
         socket, connection = await open_socket(request, combined=False)
@@ -102,6 +104,13 @@ def ws_api_routes(
         return socket
 
     return [web.get("/ws-api/v3", serve)]
+
+
+def _error(error: BinanceError, now: int) -> dict[str, object]:
+    """The body of an error; one for asking too much says when to come back."""
+    if not isinstance(error, RateLimitedError):
+        return error.body()
+    return error.body() | {"data": {"serverTime": now, "retryAfter": now + 1000 * error.retry_after_s}}
 
 
 def _read(text: str) -> tuple[object, str, dict[str, str]]:

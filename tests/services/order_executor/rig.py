@@ -25,11 +25,14 @@ from deploy.embedded.child import ChildOptions, child_argv
 from services.order_executor.adapters.ccxt_venue import CcxtVenue, VenueAccess
 from services.order_executor.app import Executor, build_app
 from services.order_executor.settings import Settings
+from services.simulated_exchange.binance.rate_gate import RateRules
 from shared.contracts import subjects
 from shared.contracts.frames import FrameQuote, PriceFrame, encode_frame
+from shared.contracts.halts import HaltChanged, HaltVenue, ResumeVenue
 from shared.contracts.plans import PlanLine, RebalancePlanned
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
 from shared.core.identity import plan_id
+from shared.messaging.decoding import decode
 from shared.venues.dialects import BINANCE
 from tests.services.order_executor.faulty_way import FaultyWay
 
@@ -123,10 +126,10 @@ class Exchange:
 
     def venue(self, url: str = "", timeout_ms: int = 2_000) -> CcxtVenue:
         """The adapter for this account, over another way when ``url`` is given."""
-        access = VenueAccess(
-            "paper", "USDT", url or self.url, self.ws_api_url, self.key, self.secret, timeout_ms, rate_limit=False
-        )
-        return CcxtVenue(access, BINANCE)
+        access = VenueAccess("paper", "USDT", url or self.url, self.ws_api_url, self.key, self.secret, timeout_ms)
+        venue = CcxtVenue(access, BINANCE)
+        venue.rates.budget.learn(RateRules().listed())  # an executor reads them first of all
+        return venue
 
     def deposit_id(self, name: str) -> str:
         return f"{self.key}.{name}"
@@ -188,7 +191,8 @@ class Prices:
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            with suppress(asyncio.CancelledError):
+                await self._task  # prices that came to an end before the test did fail it
 
     async def _run(self) -> None:
         client = await nats.connect(self._nats_url)
@@ -205,7 +209,8 @@ class Prices:
                     self.sent += 1
                 await asyncio.sleep(0.2)
         finally:
-            await client.close()
+            with suppress(ConnectionError):  # a server that is gone needs no goodbye
+                await client.close()
 
 
 async def plan_for(
@@ -268,6 +273,7 @@ class Stack:
         self._processes: list[Process] = []
         self._apps: list[tuple[Executor, asyncio.Task[None]]] = []
         self._pool: Any = None
+        self.further: dict[str, str] = {}
 
     def environment(self, instance: str) -> dict[str, str]:
         return {
@@ -281,6 +287,7 @@ class Stack:
             "TRIMTAB_REQUEST_TIMEOUT_MS": "400",
             "TRIMTAB_VENUE_DEPOSITS_POLL_S": "0.5",
             "TRIMTAB_RECONCILE_EVERY_S": self.reconcile_every_s,
+            **self.further,
         }
 
     async def open(self) -> None:
@@ -338,6 +345,20 @@ class Stack:
             await client.jetstream().publish(subject, payload_of(message), headers=headers_of(message, meta))
         finally:
             await client.close()
+
+    async def ask(self, command: HaltVenue | ResumeVenue, name: str) -> HaltChanged:
+        """The answer to a command to the executor's switch."""
+        client = await nats.connect(self.nats_url)
+        meta = Meta(name, "test", datetime.now(UTC), name, "")
+        try:
+            reply = await client.request(
+                subjects.halt_commands("paper"), payload_of(command), timeout=2, headers=headers_of(command, meta)
+            )
+        finally:
+            await client.close()
+        answer, _ = decode(reply.headers, reply.data)
+        assert isinstance(answer, HaltChanged), answer
+        return answer
 
     async def send_plan(self, plan: RebalancePlanned, again: str = "") -> None:
         await self.publish(subjects.plans(plan.strategy_id), plan, plan.plan_id + again)

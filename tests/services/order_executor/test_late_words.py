@@ -4,7 +4,7 @@ an exit, commands that meet a lock.
 """
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -56,7 +56,7 @@ class Books:
             await self.plans.load(name), market(), Terms(D(50), 1, datetime.now(UTC), timedelta(seconds=1))
         )
         assert isinstance(step, Send)
-        await self.orders.commit_intents(step)
+        await self.orders.commit_intents(step, date(2026, 1, 1))
         return step.orders
 
     async def say(self, order: OrderRecord, state: OrderState) -> None:

@@ -3,11 +3,12 @@
 from typing import Any
 
 from services.strategy_evaluator.asking import Ask, PeakToRecord
-from services.strategy_evaluator.evaluation import Clocks, Evaluation, Pace
+from services.strategy_evaluator.evaluation import Evaluation
 from services.strategy_evaluator.handlers import Handlers
 from services.strategy_evaluator.journal import Journal
 from services.strategy_evaluator.membership import Members
 from services.strategy_evaluator.outgoing import PlanToPublish
+from services.strategy_evaluator.pace import Clocks, Pace
 from services.strategy_evaluator.prices import Patience
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.frames import encode_frame
@@ -47,6 +48,7 @@ class World:
             "trimtab.position.changed": self.handlers.position,
             "trimtab.plan.progressed": self.handlers.plan_result,
             "trimtab.instruments.listed": self.handlers.instruments,
+            "trimtab.halt.changed": self.handlers.halt,
             "trimtab.prices.snapshotted": self.handlers.snapshot,
         }
         for message in messages:

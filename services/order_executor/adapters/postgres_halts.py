@@ -1,0 +1,90 @@
+"""The kill switch in Postgres: one row per venue, changed together with the events that tell of it."""
+
+from typing import Any
+
+import asyncpg
+
+from services.order_executor.adapters.postgres_events import Announcement, add_events
+from shared.contracts import subjects
+from shared.contracts.halts import HaltCause, HaltChanged
+from shared.contracts.lifecycle import NotificationRaised, Severity
+from shared.core.errors import RetryLater
+
+HALTED_AGAIN_S = 1.0
+_COLUMNS = "venue, sequence, halted, cause, reason, changed_at"
+
+
+async def halted_because(connection: Any, venue: str) -> str | None:
+    """Why nothing may be sent, None when it may; no halt can be committed before this transaction ends."""
+    row = await connection.fetchrow("SELECT halted, reason FROM executor.halts WHERE venue = $1 FOR SHARE", venue)
+    return row["reason"] if row is not None and row["halted"] else None
+
+
+async def refuse_while_halted(connection: Any, venue: str) -> None:
+    """Raises RetryLater while the venue is halted."""
+    reason = await halted_because(connection, venue)
+    if reason is not None:
+        raise RetryLater(f"{venue} is halted: {reason}", after_s=HALTED_AGAIN_S)
+
+
+class HaltStore:
+    """One venue's switch. Every method is one transaction."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", venue: str) -> None:
+        self._pool = pool
+        self._venue = venue
+
+    async def read(self) -> HaltChanged:
+        """The switch as it is; its row is made if there is none yet."""
+        query = f"SELECT {_COLUMNS} FROM executor.halts WHERE venue = $1"  # noqa: S608
+        row = await self._pool.fetchrow(query, self._venue)
+        if row is None:
+            await self._pool.execute(
+                "INSERT INTO executor.halts (venue) VALUES ($1) ON CONFLICT DO NOTHING", self._venue
+            )
+            row = await self._pool.fetchrow(query, self._venue)
+        return HaltChanged(**dict(row))
+
+    async def change(self, *, halted: bool, cause: HaltCause, reason: str, message_id: str) -> HaltChanged:
+        """Set the switch and tell of it; as it is already, nothing changes."""
+        await self.read()
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(
+                "UPDATE executor.halts SET sequence = sequence + 1, halted = $2, cause = $3, reason = $4, "  # noqa: S608
+                f"changed_at = now() WHERE venue = $1 AND halted <> $2 RETURNING {_COLUMNS}",
+                self._venue,
+                halted,
+                cause.value,
+                reason,
+            )
+            if row is None:
+                row = await connection.fetchrow(
+                    f"SELECT {_COLUMNS} FROM executor.halts WHERE venue = $1",  # noqa: S608
+                    self._venue,
+                )
+                return HaltChanged(**dict(row))
+            changed = HaltChanged(**dict(row))
+            await add_events(connection, _events(changed, message_id))
+        return changed
+
+
+def _events(changed: HaltChanged, message_id: str) -> list[Announcement]:
+    name = f"halt.{changed.venue}.{changed.sequence}"
+    severity = Severity.INFO
+    text = f"{changed.venue}: resumed, orders are sent again"
+    if changed.halted:
+        severity = Severity.ALERT if changed.cause is HaltCause.GUARDS else Severity.WARNING
+        text = f"{changed.venue}: halted, no order is sent until it is resumed ({changed.reason})"
+    notification = NotificationRaised(
+        strategy_id="",
+        strategy_version=0,
+        kind="halted" if changed.halted else "resumed",
+        severity=severity,
+        text=text,
+        reason=changed.cause.value,
+        inputs={"venue": changed.venue, "reason": changed.reason},
+    )
+    return [
+        Announcement(subjects.halts(changed.venue), changed, name, name, message_id),
+        Announcement(subjects.venue_notifications(changed.venue), notification, f"{name}.told", name, message_id),
+    ]

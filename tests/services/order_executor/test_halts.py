@@ -1,0 +1,171 @@
+"""The kill switch: what is halted sends nothing, whatever restarts, and nothing is lost by it."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import nats.errors
+import pytest
+
+from shared.contracts.halts import HaltCause, HaltVenue, ResumeVenue
+from tests.servers import EmbeddedPostgres
+from tests.services.order_executor.rig import Stack, eventually, plan_for
+from tests.services.order_executor.test_plans import THREE, check_books, events, ready
+
+HALT, RESUME = HaltVenue(venue="paper", reason="a test"), ResumeVenue(venue="paper")
+
+
+async def test_plan_when_halted_is_refused_and_after_resuming_the_next_is_carried_out(stack: Stack) -> None:
+    await ready(stack)
+    halted = await stack.ask(HALT, "h1")
+    assert (halted.halted, halted.sequence, halted.reason, halted.cause) == (True, 1, "a test", HaltCause.ASKED)
+    assert (await stack.ask(HaltVenue(venue="paper", reason="another"), "h2")) == halted
+    plan = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, kind="initial")
+    await stack.send_plan(plan)
+    closed = await stack.closed(plan)
+    assert (closed["outcome"], closed["detail"]) == ("expired", "")
+    assert (await events(stack, "trimtab.plan.progressed"))[-1]["last_closed"]["detail"] == "halted"
+    assert await stack.rows("SELECT FROM executor.orders") == []
+    resumed = await stack.ask(RESUME, "r1")
+    assert (resumed.halted, resumed.sequence) == (False, 2)
+    again = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, previous_plan_id=plan.plan_id)
+    await stack.send_plan(again)
+    assert (await stack.closed(again))["outcome"] == "completed"
+    assert [event["halted"] for event in await events(stack, "trimtab.halt.changed")] == [True, False]
+    assert [event["kind"] for event in await events(stack, "trimtab.notification.raised")] == ["halted", "resumed"]
+    await check_books(stack)
+
+
+async def test_open_plan_when_halted_sends_nothing_more_and_goes_on_when_resumed(stack: Stack) -> None:
+    await ready(stack)
+    stack.prices.paused = True
+    later = await stack.exchange.market_time() + timedelta(minutes=1)
+    plan = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, market_time=later)
+    await stack.send_plan(plan)
+    await eventually(lambda: stack.rows("SELECT FROM executor.plans"))
+    await stack.ask(HALT, "h1")
+    stack.prices.ahead_ms, stack.prices.paused = 60_000, False
+    sent = stack.prices.sent
+    await eventually(lambda: _true(stack.prices.sent >= sent + 5))
+    assert await stack.rows("SELECT FROM executor.orders") == []
+    await stack.ask(RESUME, "r1")
+    assert (await stack.closed(plan))["outcome"] == "completed"
+    await check_books(stack)
+
+
+async def test_open_plan_when_halted_until_it_expires_ends_as_expired(stack: Stack) -> None:
+    await ready(stack)
+    later = await stack.exchange.market_time() + timedelta(minutes=1)
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    plan = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, market_time=later, expires_at=soon)
+    await stack.send_plan(plan)
+    await eventually(lambda: stack.rows("SELECT FROM executor.plans"))
+    await stack.ask(HALT, "h1")
+    stack.prices.ahead_ms = 60_000
+    closed = await stack.closed(plan)
+    assert closed["outcome"] == "expired"
+    assert "halted" in closed["detail"]
+    assert await stack.rows("SELECT FROM executor.orders") == []
+
+
+async def test_halt_when_orders_flow_stops_the_last_within_a_second_and_books_what_was_sent(stack: Stack) -> None:
+    stack.further = {"TRIMTAB_GUARD_ORDERS_PER_MINUTE": "100000"}
+    await ready(stack, "100000")
+    written: list[float] = []
+    stack.way.on_order = lambda moment: written.append(time.monotonic()) if moment == "before" else None
+    plans = [
+        await plan_for(stack.exchange, f"s{number}", THREE, {"USDT": "1000"}, kind="initial") for number in range(40)
+    ]
+    for plan in plans:
+        await stack.send_plan(plan)
+    await eventually(lambda: _true(len(written) >= 10))
+    asked = time.monotonic()
+    await stack.ask(HALT, "h1")
+    answered = time.monotonic()
+    await eventually(lambda: _true(time.monotonic() > answered + 1.5))
+    assert answered - asked < 1
+    assert max(written) < asked + 1, "an order was written more than a second after the halt was asked for"
+    assert len(written) < 3 * len(plans), "nothing was left to be stopped: the test shows nothing"
+    unsettled = "SELECT FROM executor.orders WHERE state IN ('intended', 'unknown', 'open')"
+
+    async def all_settled() -> bool:
+        return not await stack.rows(unsettled)
+
+    await eventually(all_settled)
+    await check_books(stack)
+    await stack.ask(RESUME, "r1")
+
+
+async def _true(value: bool) -> bool:
+    return value
+
+
+async def test_halt_when_everything_restarts_is_still_in_force(stack: Stack) -> None:
+    await stack.exchange.deposit("first", "USDT", "10000")
+    process = stack.process()
+
+    async def halts() -> bool:
+        try:
+            return (await stack.ask(HALT, "h1")).halted
+        except nats.errors.Error:  # nobody answers yet
+            return False
+
+    await eventually(halts)
+    process.end()
+    again = stack.process("2")
+    plan = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, kind="initial")
+    await stack.send_plan(plan)
+    assert (await stack.closed(plan))["outcome"] == "expired"
+    assert await stack.rows("SELECT FROM executor.orders") == []
+    again.end()
+
+
+async def test_switch_when_an_executor_standing_by_changes_it_is_known_to_the_active_one_within_a_second(
+    stack: Stack,
+) -> None:
+    await ready(stack)
+    stack.process("standby")
+    sequence = 0
+
+    async def standby_took_one() -> bool:
+        """Commands go to either of the two: until each has taken one, both orders of things are tried."""
+        nonlocal sequence
+        sequence += 1
+        answer = await stack.ask(HALT if sequence % 2 else RESUME, f"c{sequence}")
+        (app, _) = stack._apps[0]
+        known = app.switch.since if app.switch is not None else None
+        return known is not None and known.sequence < answer.sequence
+
+    await eventually(standby_took_one)
+    (app, _) = stack._apps[0]
+    (row,) = await stack.rows("SELECT sequence, halted FROM executor.halts")
+
+    async def heard() -> bool:
+        assert app.switch is not None
+        return bool((app.switch.reason is not None) == row["halted"])
+
+    began = time.monotonic()
+    await eventually(heard)
+    assert time.monotonic() - began < 1
+
+
+async def test_halt_when_the_database_is_gone_is_in_force_at_once_and_recorded_later(
+    fresh_postgres: EmbeddedPostgres, stack: Stack
+) -> None:
+    stack.dsn = fresh_postgres.dsn_of("trimtab")
+    await stack.reconnect()
+    await ready(stack)
+    (app, _) = stack._apps[0]
+    assert app.switch is not None
+    fresh_postgres.kill()
+    with pytest.raises(AssertionError, match="not recorded yet"):
+        await stack.ask(HALT, "h1")
+    assert app.switch.reason == "a test"
+    await asyncio.to_thread(fresh_postgres.restart)
+    await stack.reconnect()
+
+    async def recorded() -> bool:
+        rows = await stack.rows("SELECT halted FROM executor.halts")
+        return [row["halted"] for row in rows] == [True]
+
+    await eventually(recorded)
