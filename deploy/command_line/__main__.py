@@ -15,7 +15,18 @@ def program() -> "typer.Typer":
     """The commands."""
     import typer
 
-    from deploy.command_line import demo, events, halts, notifications, reconcile, stack, strategy, wallet
+    from deploy.command_line import (
+        audit_streams,
+        demo,
+        events,
+        halts,
+        notifications,
+        reconcile,
+        stack,
+        strategy,
+        streams,
+        wallet,
+    )
 
     app = typer.Typer(
         name="trimtab",
@@ -30,6 +41,10 @@ def program() -> "typer.Typer":
     app.add_typer(wallet.app, name="wallet")
     app.add_typer(reconcile.app, name="reconcile")
     app.add_typer(events.app, name="events")
+    app.add_typer(streams.app, name="streams")
+    audit = typer.Typer(help="The audit streams.", no_args_is_help=True)
+    audit_streams.register(audit)
+    app.add_typer(audit, name="audit")
     app.command()(notifications.notifications)
     app.command()(halts.halt)
     app.command()(halts.resume)

@@ -21,6 +21,7 @@ HALTS_ALL = "halts.*"
 BOOKS_ALL = "books.*"
 RECONCILIATION_ALL = "reconciliation.>"
 BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
+SUSPENSE_ALL = "reconciliation.*.suspense"
 DEAD_LETTERS_ALL = "dead-letters.>"
 
 STRATEGY_COMMANDS = "strategy-commands"
@@ -29,6 +30,9 @@ STRATEGY_COMMANDS = "strategy-commands"
 
 LEDGER_COMMANDS = "ledger-commands"
 """Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
+
+HALT_COMMANDS_ALL = "halt-commands.*"
+"""Core NATS request and reply, queue group ``order_executor``: HaltVenue, ResumeVenue."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""

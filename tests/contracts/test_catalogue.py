@@ -9,6 +9,7 @@ from shared.contracts import catalogue, subjects
 from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec
 
 CORE_ONLY = {"PRICES_ALL", "STRATEGY_COMMANDS", "EVALUATOR_HEARTBEATS", "EVALUATOR_PROGRESS", "LEDGER_COMMANDS"}
+CORE_ONLY |= {"HALT_COMMANDS_ALL"}
 """Subjects that are not stored: they are worth something only now."""
 
 PATTERNS = {
