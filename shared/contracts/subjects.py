@@ -22,6 +22,8 @@ BOOKS_ALL = "books.*"
 RECONCILIATION_ALL = "reconciliation.>"
 BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
 DEAD_LETTERS_ALL = "dead-letters.>"
+TREE_HEADS = "audit.tree-heads"
+"""TreeHeadSigned."""
 
 STRATEGY_COMMANDS = "strategy-commands"
 """Core NATS request and reply, queue group ``strategy_registry``: the commands of ``shared.contracts.strategies`` and
@@ -29,6 +31,9 @@ STRATEGY_COMMANDS = "strategy-commands"
 
 LEDGER_COMMANDS = "ledger-commands"
 """Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
+
+AUDIT_COMMANDS = "audit-commands"
+"""Core NATS request and reply, queue group ``ledger``: ShowTreeHead, ProveInclusion, ProveConsistency."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""
