@@ -80,7 +80,7 @@ async def read_leaves(connection: Connection, first: int, last: int) -> list[Lea
 
 
 def _leaf_from(row: Mapping[str, Any]) -> Leaf:
-    postings = tuple(Posting(*parties, Decimal(amount)) for *parties, amount in row["postings"])
+    postings = tuple(Posting(made[0], made[1], made[2], Decimal(made[3])) for made in row["postings"])
     transaction = Transaction(row["transaction_id"], row["kind"], row["venue"], row["strategy_id"], postings)
     cause = Cause(
         message_id=row["message_id"],
