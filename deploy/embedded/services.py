@@ -119,7 +119,7 @@ def services_of(options: StackOptions, ports: Ports, secrets: Secrets) -> list[S
     return [
         provision,
         builder.service("simulated_exchange", builder.exchange(), after=()),
-        builder.service("ledger", builder.database()),
+        builder.service("ledger", {**builder.database(), **builder.signing()}),
         builder.service("strategy_registry", builder.database()),
         builder.service("order_executor", {**builder.database(), **builder.venue(), **builder.venue_account()}),
         builder.service("price_feed", builder.venue()),
@@ -172,6 +172,10 @@ class _Builder:
 
     def database(self) -> dict[str, str]:
         return {"TRIMTAB_POSTGRES_DSN": dsn(self.ports.postgres, self.secrets.postgres_password)}
+
+    def signing(self) -> dict[str, str]:
+        folder = self.options.data_dir.expanduser().resolve()
+        return {"TRIMTAB_LEDGER_SIGNING_KEY_FILE": str(folder / "signing-key.pem")}
 
     def venue(self) -> dict[str, str]:
         address = f"127.0.0.1:{self.ports.exchange}"
