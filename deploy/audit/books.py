@@ -24,19 +24,25 @@ class Fill(NamedTuple):
 
 
 class Books:
-    """Balances by (account, asset) after every entry taken so far; all methods raise ValueError with the reason."""
+    """Balances by (account, asset) after every entry taken so far; all methods raise ValueError with the reason.
 
-    def __init__(self) -> None:
+    ``relative``: what was there before is not known. Then balances are changes, and ``floors`` tells how far each
+    account that may not owe has fallen at most. ``names``: of all entries.
+    """
+
+    def __init__(self, *, relative: bool = False) -> None:
         self.balances: dict[tuple[str, str], int] = {}
+        self.floors: dict[tuple[str, str], int] = {}
+        self.names: set[str] = set()
         self.postings = 0
-        self._names: set[str] = set()
+        self._relative = relative
 
     def take(self, fields: Mapping[str, Any]) -> Fill | None:
         """Post an entry; what a fill says of itself is returned, and that its postings are exactly that is checked."""
         name = fields["transaction_id"]
-        if name in self._names:
+        if name in self.names:
             raise ValueError(f"{name} was posted before")
-        self._names.add(name)
+        self.names.add(name)
         postings = fields["postings"]
         if not postings:
             raise ValueError("it has no postings")
@@ -66,8 +72,26 @@ class Books:
         for made in postings:
             source, asset = made["source"], made["asset"]
             if balances[source, asset] < 0 and not source.startswith(_MAY_OWE):
-                raise ValueError(f"{source} would hold {text_of(balances[source, asset])} {asset}")
+                self._owes(source, asset)
         return moved
+
+    def _owes(self, account: str, asset: str) -> None:
+        units = self.balances[account, asset]
+        if not self._relative:
+            raise ValueError(f"{account} would hold {text_of(units)} {asset}")
+        self.floors[account, asset] = min(units, self.floors.get((account, asset), 0))
+
+    def add(self, later: "Books") -> None:
+        """Append relative books of the entries that follow. Raises ValueError, having changed nothing."""
+        if not self.names.isdisjoint(later.names):
+            raise ValueError("an entry was posted before")
+        for key, floor in later.floors.items():
+            if self.balances.get(key, 0) + floor < 0:
+                raise ValueError(f"{key[0]} would owe {key[1]}")
+        self.names |= later.names
+        self.postings += later.postings
+        for key, units in later.balances.items():
+            self.balances[key] = self.balances.get(key, 0) + units
 
     def unbalanced(self) -> dict[str, int]:
         """Assets whose balances do not sum to zero."""

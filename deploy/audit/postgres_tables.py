@@ -18,7 +18,8 @@ UNREADABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 _TIMEOUT_S = 10.0
 _ENTRIES_AT_ONCE = 4_000
-_BEFORE_ALL = -(2**63)
+BEFORE_ALL = -(2**63)
+"""Before every sequence there can be."""
 
 _SMALL = {
     "journal_head": "SELECT sequence, posted_at, tree_size, tree_peaks FROM ledger.journal_head",
@@ -52,17 +53,24 @@ _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 class PostgresTables:
     """``deploy.audit.tables.Tables`` on sessions that share a snapshot."""
 
-    def __init__(self, connections: "tuple[_Connection, ...]") -> None:
+    def __init__(self, connections: "tuple[_Connection, ...]", snapshot: str) -> None:
+        self.snapshot = snapshot
         self._connections = connections
 
     async def small(self) -> SmallTables:
         """Everything but the entries."""
         return SmallTables(**{name: await self._connections[0].fetch(query) for name, query in _SMALL.items()})
 
-    async def batches(self) -> AsyncIterator[Batch]:
-        """Every row of the entries' tables, in ranges of sequence that follow each other."""
-        last = await self._connections[0].fetchval(_LAST)
-        after, upto = _BEFORE_ALL, min(_ENTRIES_AT_ONCE, last)
+    async def last(self) -> int:
+        """The newest sequence that any of the entries' tables speaks of."""
+        return int(await self._connections[0].fetchval(_LAST))
+
+    async def batches(self, after: int = BEFORE_ALL, last: int | None = None) -> AsyncIterator[Batch]:
+        """The rows of the entries' tables after a sequence and up to another one (None: all), in ranges that follow
+        each other.
+        """
+        last = await self.last() if last is None else last
+        upto = min(max(after, 0) + _ENTRIES_AT_ONCE, last)
         reading = self._read(after, upto)
         while True:
             batch = await reading
@@ -85,11 +93,10 @@ class PostgresTables:
 
 
 @asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[PostgresTables]:
-    """The tables at ``dsn``. Raises what asyncpg raises when they cannot be read."""
+async def opened(dsn: str, snapshot: str = "") -> AsyncIterator[PostgresTables]:
+    """The tables at ``dsn``, in a new snapshot or one of another session. Raises UNREADABLE."""
     async with AsyncExitStack() as stack:
         connections: list[_Connection] = []
-        snapshot = ""
         for _ in _LARGE:
             connection = await asyncpg.connect(dsn, timeout=_TIMEOUT_S)
             stack.push_async_callback(connection.close)
@@ -100,4 +107,4 @@ async def opened(dsn: str) -> AsyncIterator[PostgresTables]:
             else:
                 snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             connections.append(connection)
-        yield PostgresTables(tuple(connections))
+        yield PostgresTables(tuple(connections), snapshot)

@@ -65,9 +65,7 @@ async def verify_tables(
 ) -> Findings:
     """Check everything there is. Raises what the reader raises."""
     small = await tables.small()
-    checking = Verification(trusted, trades)
-    for fault in _take_small(small, checking):
-        checking.note(fault)
+    checking = begun(small, trusted, trades)
     try:
         async for batch in tables.batches():
             for entry in entries_in(batch):
@@ -75,6 +73,19 @@ async def verify_tables(
     except Wrong as wrong:  # what follows a wrong entry proves nothing any more
         checking.note(wrong)
         return checking.findings()
+    return ended(small, checking)
+
+
+def begun(small: SmallTables, trusted: Trusted, trades: VenueTrades | None = None) -> Verification:
+    """A check that knows the heads and waits for the entries."""
+    checking = Verification(trusted, trades)
+    for fault in _take_small(small, checking):
+        checking.note(fault)
+    return checking
+
+
+def ended(small: SmallTables, checking: Verification) -> Findings:
+    """The findings of a check that has taken every entry."""
     checking.end()
     for difference in _differences(small, checking):
         checking.note(difference)
@@ -171,10 +182,10 @@ def _differences(small: SmallTables, checking: Verification) -> Iterator[Wrong]:
             yield Wrong("journal head", f"it says {sequence} entries, {tree_size} logged; there are {tree.size}")
         elif tree_peaks != tree.peaks:
             yield Wrong("journal head", "its subtrees are not those of the entries")
-        elif tree.size and posted_at != checking.posted_at:
+        elif tree.size and posted_at != checking.check.posted_at:
             yield Wrong("journal head", "its time is not that of the newest entry")
     yield from _node_differences(small.nodes, tree.nodes)
-    yield from _balance_differences(small.balances, checking.books.balances)
+    yield from _balance_differences(small.balances, checking.check.books.balances)
 
 
 def _node_differences(rows: Sequence[Row], nodes: Mapping[tuple[int, int], bytes]) -> Iterator[Wrong]:

@@ -6,15 +6,13 @@ Nothing is believed: leaves, tree, balances are computed again from the entries;
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from deploy.audit.books import Books
+from deploy.audit.entry_check import EntryCheck, Stretch
 from deploy.audit.growing_tree import GrowingTree
 from deploy.audit.notes import check_signature
-from deploy.audit.records import LEAF_VERSION, Entry, Head, Wrong
+from deploy.audit.records import Entry, Head, Wrong
 from deploy.audit.trades import VenueTrades
-
-_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +70,9 @@ class Verification:
 
     def __init__(self, trusted: Trusted = NOTHING_KNOWN, trades: VenueTrades | None = None) -> None:
         self.tree = GrowingTree()
-        self.books = Books()
-        self.posted_at = _BEGINNING
+        self.check = EntryCheck(Books(), trades)
         self._trusted = trusted
         self._trades = trades
-        self._market_time = _BEGINNING
         self._heads: list[Head] = []
         self._by_size: dict[int, Head] = {}
         self._kept = _Checkpoints()
@@ -129,8 +125,30 @@ class Verification:
 
     def take(self, entry: Entry) -> None:
         """Check the next entry and the heads that end with it. Raises Wrong; nothing can be taken after that."""
-        sequence = self.tree.size + 1
-        self._check_entry(entry, sequence)
+        self.check.take(entry)
+        self.tree.append(entry.hash)
+        self._compare()
+
+    def take_stretch(self, stretch: Stretch) -> None:
+        """Take entries that were checked elsewhere. Raises Wrong, ValueError; nothing can be taken after that."""
+        check = self.check
+        check.add(stretch)
+        for leaf in stretch.each_leaf():
+            self.tree.append(leaf)
+            mark = stretch.marks.get(self.tree.size)
+            if mark is not None:
+                check.size, check.posted_at = self.tree.size, mark[0]
+                check.market_time = max(check.market_time, mark[1])
+                self._compare()
+
+    @property
+    def sizes(self) -> frozenset[int]:
+        """The sizes at which something is compared: a stretch must be told them, to mark them."""
+        return frozenset({*self._by_size, *self._kept.by_size})
+
+    def _compare(self) -> None:
+        """Compare the root with those that are known of this size."""
+        sequence = self.tree.size
         head = self._by_size.get(sequence)
         if head is not None:
             self._check_root(head)
@@ -138,38 +156,14 @@ class Verification:
             if root != self.tree.root:
                 raise self._rewritten(f"{who} had another root over the first {sequence} entries")
 
-    def _check_entry(self, entry: Entry, sequence: int) -> None:
-        if entry.sequence != sequence:
-            raise Wrong.at(sequence, f"it is missing: the next one is {entry.sequence}")
-        if entry.hash != entry.logged:
-            raise Wrong.at(sequence, f"its content gives the leaf {entry.hash.hex()}, the log has {entry.logged.hex()}")
-        fields = entry.fields
-        if fields["leaf_version"] != LEAF_VERSION:
-            raise Wrong.at(
-                sequence, f"its leaf is of version {fields['leaf_version']}; this auditor knows {LEAF_VERSION}"
-            )
-        if entry.posted_at < self.posted_at:
-            raise Wrong.at(sequence, "it was posted before the one before it")
-        try:
-            fill = self.books.take(fields)
-            if fill is not None and self._trades is not None:
-                self._trades.compare(fill)
-        except ValueError as error:
-            raise Wrong.at(sequence, str(error)) from None
-        except (KeyError, TypeError, AttributeError) as error:
-            raise Wrong.at(sequence, f"it has another form than an entry: {error!r}") from None
-        self.posted_at = entry.posted_at
-        self._market_time = max(self._market_time, entry.market_time)
-        self.tree.append(entry.hash)
-
     def _check_root(self, head: Head) -> None:
         """A head at the size it covers. Raises Wrong: between the head before it and this one entries were changed."""
         place = f"head {head.number}"
         if head.root != self.tree.root:
             raise self._rewritten(f"{place} was signed over other content of the first {head.size} entries")
-        if head.signed_at < self.posted_at:
+        if head.signed_at < self.check.posted_at:
             self._wrong.append(Wrong(place, "it is signed before its newest entry was posted"))
-        if head.market_time != self._market_time:
+        if head.market_time != self.check.market_time:
             self._wrong.append(Wrong(place, "its market time is not the newest of its entries"))
         self._covered = head.size
 
@@ -188,7 +182,7 @@ class Verification:
             if kept.size > size:
                 reason = f"it is missing: head {kept.number}, kept from an earlier check, covers {kept.size}"
                 self.note(Wrong.at(size + 1, reason))
-        for asset in self.books.unbalanced():
+        for asset in self.check.books.unbalanced():
             self._wrong.append(Wrong("balances", f"all of {asset} together is not 0"))
         if self._trades is not None:
             self._wrong += [Wrong("trades", missing) for missing in self._trades.missing()]
@@ -198,7 +192,7 @@ class Verification:
         of_entries = sorted(self._wrong, key=lambda wrong: wrong.entry is None)
         return Findings(
             entries=self.tree.size,
-            postings=self.books.postings,
+            postings=self.check.books.postings,
             heads=self._heads,
             covered=self._covered,
             root=self.tree.root,
