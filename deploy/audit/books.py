@@ -58,21 +58,22 @@ class Books:
 
     def _post(self, postings: Sequence[Mapping[str, str]]) -> list[int]:
         """Apply the postings; what each of them moves."""
-        balances, moved = self.balances, []
+        balances, moved, below = self.balances, [], []
         for made in postings:
             source, destination, asset = made["source"], made["destination"], made["asset"]
             units = units_of(made["amount"])
             if units <= 0 or source == destination:
                 raise ValueError(f"it moves {made['amount']} {asset} from {source} to {destination}")
             given, taken = (source, asset), (destination, asset)
-            balances[given] = balances.get(given, 0) - units
+            balances[given] = left = balances.get(given, 0) - units
             balances[taken] = balances.get(taken, 0) + units
             moved.append(units)
+            if left < 0 and not source.startswith(_MAY_OWE):
+                below.append(given)
         self.postings += len(moved)
-        for made in postings:
-            source, asset = made["source"], made["asset"]
-            if balances[source, asset] < 0 and not source.startswith(_MAY_OWE):
-                self._owes(source, asset)
+        for account, asset in below:  # in the middle of an entry an account may be short: what counts is its end
+            if balances[account, asset] < 0:
+                self._owes(account, asset)
         return moved
 
     def _owes(self, account: str, asset: str) -> None:
