@@ -16,6 +16,7 @@ def program() -> "typer.Typer":
     import typer
 
     from deploy.command_line import (
+        audit,
         audit_streams,
         demo,
         events,
@@ -42,9 +43,8 @@ def program() -> "typer.Typer":
     app.add_typer(reconcile.app, name="reconcile")
     app.add_typer(events.app, name="events")
     app.add_typer(streams.app, name="streams")
-    audit = typer.Typer(help="The audit streams.", no_args_is_help=True)
-    audit_streams.register(audit)
-    app.add_typer(audit, name="audit")
+    audit_streams.register(audit.app)
+    app.add_typer(audit.app, name="audit")
     app.command()(notifications.notifications)
     app.command()(halts.halt)
     app.command()(halts.resume)

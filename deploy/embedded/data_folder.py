@@ -4,6 +4,7 @@ lock         held (flock) by the launcher, and by its reaper until the last chil
 secrets.json generated at the first start, 0600
 stack.json   ports, urls, pids, restarts, status: rewritten atomically, 0600
 market.json  which prices the paper exchange was begun with
+signing-key.pem  signs the heads of the journal's log; generated at the first start, 0600
 logs/        one file per process
 throwaway    marks a folder whose content is removed at the end of its stack, or at the next start (a demo's)
 nats/ postgres/ exchange/

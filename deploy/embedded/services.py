@@ -121,7 +121,7 @@ def services_of(options: StackOptions, ports: Ports, secrets: Secrets) -> list[S
     return [
         provision,
         builder.service("simulated_exchange", builder.exchange(), after=()),
-        builder.service("ledger", builder.database("ledger")),
+        builder.service("ledger", {**builder.database("ledger"), **builder.signing()}),
         builder.service("strategy_registry", builder.database("strategy_registry")),
         builder.service(
             "order_executor", {**builder.database("order_executor"), **builder.venue(), **builder.venue_account()}
@@ -197,6 +197,10 @@ class _Builder:
     def database(self, service: str) -> dict[str, str]:
         password = self.secrets.logins[f"postgres.{service}"]
         return {"TRIMTAB_POSTGRES_DSN": dsn(self.ports.postgres, password, user=postgres_roles.role_of(service))}
+
+    def signing(self) -> dict[str, str]:
+        folder = self.options.data_dir.expanduser().resolve()
+        return {"TRIMTAB_LEDGER_SIGNING_KEY_FILE": str(folder / "signing-key.pem")}
 
     def venue(self) -> dict[str, str]:
         address = f"127.0.0.1:{self.ports.exchange}"

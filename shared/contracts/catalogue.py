@@ -64,6 +64,7 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec("COMMANDS", (subjects.TRANSFER_COMMANDS_ALL, subjects.EXECUTOR_COMMANDS_ALL), GIB),
     StreamSpec("TRANSFERS", (subjects.TRANSFERS_ALL,), GIB),
     StreamSpec("LEDGER", (subjects.LEDGER_ALL,), 8 * GIB),
+    StreamSpec("TREE_HEADS", (subjects.TREE_HEADS,), GIB),
     StreamSpec("BOOKS", (subjects.BOOKS_ALL,), GIB // 16, last_value_only=True, discard_new=False, deny_delete=False),
     StreamSpec("RECONCILIATION", (subjects.RECONCILIATION_ALL,), GIB),
     StreamSpec("EVALUATIONS", (subjects.EVALUATIONS_ALL,), 2 * GIB, max_age_s=90 * DAY_S, discard_new=False),

@@ -5,11 +5,23 @@ from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from shared.contracts import books, evaluations, halts, lifecycle, orders, plans, prices, reconciliation, strategies
+from shared.contracts import (
+    audit,
+    books,
+    evaluations,
+    halts,
+    lifecycle,
+    orders,
+    plans,
+    prices,
+    reconciliation,
+    strategies,
+)
 from shared.contracts.upcasting import STEPS, upcast
 from shared.contracts.wire import Message, Meta, meta_from
 
 _MODULES: tuple[ModuleType, ...] = (
+    audit,
     books,
     evaluations,
     halts,
