@@ -133,12 +133,14 @@ def verify(
 
 def _dsn_of(data: Path) -> str:
     """The database of the stack on a data folder."""
+    from deploy import postgres_roles
     from deploy.command_line.output import running_stack
     from deploy.embedded.data_folder import DataFolder
     from deploy.embedded.postgres_server import dsn
 
     port = int(running_stack(data)["ports"]["postgres"])
-    return dsn(port, DataFolder(data).secrets().postgres_password)
+    password = DataFolder(data).secrets().logins[f"postgres.{postgres_roles.AUDITOR}"]
+    return dsn(port, password, user=postgres_roles.role_of(postgres_roles.AUDITOR))
 
 
 @contextmanager

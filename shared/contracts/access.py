@@ -60,6 +60,7 @@ _GATEWAY_EVENTS = (
     Follow("DEPOSITS", subjects.DEPOSITS_ALL),
     Follow("TRANSFERS", subjects.TRANSFERS_ALL),
     Follow("LEDGER", subjects.LEDGER_ALL),
+    Follow("TREE_HEADS", subjects.TREE_HEADS),
     Follow("EVALUATIONS", subjects.EVALUATIONS_ALL),
     Follow("NOTIFICATIONS", subjects.NOTIFICATIONS_ALL),
     Follow("RECONCILIATION", subjects.RECONCILIATION_ALL),
@@ -121,6 +122,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
         "ledger",
         stores=(
             subjects.LEDGER_ALL,
+            subjects.TREE_HEADS,
             subjects.POSITIONS_ALL,
             subjects.WALLETS_ALL,
             subjects.BOOKS_ALL,
@@ -128,7 +130,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
             subjects.SUSPENSE_ALL,
             subjects.NOTIFICATIONS_ALL,
         ),
-        answers=(subjects.LEDGER_COMMANDS,),
+        answers=(subjects.LEDGER_COMMANDS, subjects.AUDIT_COMMANDS),
         works=(
             catalogue.LEDGER_FILLS,
             catalogue.LEDGER_DEPOSITS,
@@ -139,7 +141,12 @@ SERVICES: tuple[ServiceAccess, ...] = (
     ServiceAccess(
         "gateway",
         hears=tuple(event.subject for event in _GATEWAY_EVENTS),
-        asks=(subjects.STRATEGY_COMMANDS, subjects.LEDGER_COMMANDS, subjects.HALT_COMMANDS_ALL),
+        asks=(
+            subjects.STRATEGY_COMMANDS,
+            subjects.LEDGER_COMMANDS,
+            subjects.AUDIT_COMMANDS,
+            subjects.HALT_COMMANDS_ALL,
+        ),
         follows=(
             *_GATEWAY_EVENTS,
             Follow("BOOKS", subjects.BOOKS_ALL),

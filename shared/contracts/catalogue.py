@@ -104,6 +104,7 @@ AUDIT_STREAMS: tuple[str, ...] = (
     "COMMANDS",
     "TRANSFERS",
     "LEDGER",
+    "TREE_HEADS",
     "RECONCILIATION",
     "EVALUATIONS",
     "HALTS",

@@ -6,6 +6,14 @@
 from dataclasses import dataclass
 
 from shared.contracts import subjects
+from shared.contracts.audit import (
+    ConsistencyProved,
+    InclusionProved,
+    ProveConsistency,
+    ProveInclusion,
+    ShowTreeHead,
+    TreeHeadSigned,
+)
 from shared.contracts.books import (
     FundStrategy,
     PositionChanged,
@@ -86,6 +94,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(subjects.executor_commands(_VENUE), (SealStrategy, HoldStrategy, FreeStrategy)),
     Channel(subjects.transfers(_STRATEGY), (TransferSettled,)),
     Channel(subjects.ledger(_VENUE), (TransactionPosted,)),
+    Channel(subjects.TREE_HEADS, (TreeHeadSigned,)),
     Channel(subjects.books(_VENUE), (BooksTotalled,)),
     Channel(subjects.balances_differed(_VENUE), (BalanceDiffered,)),
     Channel(subjects.foreign_orders(_VENUE), (ForeignOrderFound,)),
@@ -113,5 +122,10 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(subjects.halts(_VENUE), (HaltChanged,)),
     Channel(subjects.halt_commands(_VENUE), (HaltVenue, ResumeVenue), (HaltChanged, *_ANSWERS)),
     Channel(subjects.LEDGER_COMMANDS, (AcceptSuspense,), (SuspenseAccepted, *_ANSWERS)),
+    Channel(
+        subjects.AUDIT_COMMANDS,
+        (ShowTreeHead, ProveInclusion, ProveConsistency),
+        (TreeHeadSigned, InclusionProved, ConsistencyProved, *_ANSWERS),
+    ),
 )
 """Every subject that carries messages; price frames and the evaluators' heartbeats are plain values of core NATS."""
