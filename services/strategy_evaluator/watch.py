@@ -8,10 +8,9 @@ from heapq import heappop, heappush
 import numpy as np
 
 from shared.contracts.frames import FrameQuote
-from shared.core.bulk_certificates import plain_boxes
+from shared.core.bulk_certificates import PlainCase, plain_boxes
 from shared.core.certificates import Certificate, barriers
 from shared.core.drift_index import DriftIndex
-from shared.core.plain_cases import PlainCase
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

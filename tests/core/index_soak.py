@@ -30,12 +30,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from shared.core.bulk_certificates import plain_boxes
+from shared.core.bulk_certificates import PlainCase, plain_boxes, plain_case
 from shared.core.certificates import OWN_SHARE, barriers, certificate_after
 from shared.core.decisions import CycleDue, Decision, ExitRequested, Plan, decide
 from shared.core.drift import assets_concerned
 from shared.core.drift_index import DriftIndex
-from shared.core.plain_cases import PlainCase, plain_case
 from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation
 from tests.core.brute_force import NEVER_MS, BruteForce, Tick, Venue
 from tests.core.portfolio_samples import AT

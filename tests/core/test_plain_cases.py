@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.bulk_certificates import plain_boxes
+from shared.core.bulk_certificates import plain_boxes, plain_case
 from shared.core.certificates import certificate_after
 from shared.core.decisions import Hold, decide
-from shared.core.plain_cases import plain_case
 from shared.core.position import PlanOutcome, PlanProgress
 from shared.core.reasons import Reason
 from shared.core.situation import Market, Request, RequestKind, Situation

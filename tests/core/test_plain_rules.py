@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from shared.core.auto_invest import AutoInvestState, AutoInvestStatus
-from shared.core.bulk_certificates import plain_boxes
+from shared.core.bulk_certificates import PlainCase, plain_boxes, plain_case
 from shared.core.certificates import certificate_after
 from shared.core.decisions import Hold, decide
-from shared.core.plain_cases import PlainCase, plain_case
 from shared.core.position import PlanOutcome, PlanProgress, Position
 from shared.core.reasons import Reason
 from shared.core.situation import NONE_YET, Market, Peak, Situation
