@@ -40,7 +40,8 @@ class App(Protocol):
 class ServiceSettings(BaseSettings):
     """What every service can be told; each field is an environment variable with the prefix TRIMTAB_."""
 
-    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore")
+    # Inputs are hidden: an error about one setting would show them all, passwords too.
+    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Where NATS is."""
