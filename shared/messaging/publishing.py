@@ -91,6 +91,11 @@ class Publisher:
         self._source = source
         self.unsent = 0
 
+    @property
+    def reconnections(self) -> int:
+        """Connections after the first: the server behind a new one may have lost what it stored."""
+        return self._broker.reconnections
+
     async def publish(
         self,
         subject: str,

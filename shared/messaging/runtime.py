@@ -8,6 +8,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.core.errors import Stop
@@ -47,7 +48,7 @@ class ServiceSettings(BaseSettings):
     """Where NATS is."""
     nats_user: str = ""
     """The user to log in as; empty for none (or when the URL names one)."""
-    nats_password: str = ""
+    nats_password: str = Field(default="", repr=False)
     """That user's password."""
     health_port: int = 0
     """Port of /healthz; 0: any free one (told in the log)."""
