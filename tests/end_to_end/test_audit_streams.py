@@ -54,7 +54,7 @@ REBUILT = (
 Events = dict[str, list[tuple[str, str, bytes]]]
 
 
-async def until(met: Callable[[], Awaitable[object]], within_s: float = 60.0) -> None:
+async def until(met: Callable[[], Awaitable[object]], within_s: float = 120.0) -> None:
     async with asyncio.timeout(within_s):
         while not await met():  # noqa: ASYNC110 - what is waited for happens in other processes
             await asyncio.sleep(0.2)
