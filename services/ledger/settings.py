@@ -13,7 +13,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="TRIMTAB_")
 
-    postgres_dsn: str = Field(description="URL of the database that holds the schema `ledger`.")
+    postgres_dsn: str = Field(repr=False, description="URL of the database that holds the schema `ledger`.")
     ledger_group_size: int = Field(
         default=256, ge=1, le=1024, description="Most requests that are posted in one database transaction."
     )

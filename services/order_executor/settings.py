@@ -13,7 +13,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="TRIMTAB_")
 
-    postgres_dsn: str = Field(description="URL of the database that holds the schema `executor`.")
+    postgres_dsn: str = Field(repr=False, description="URL of the database that holds the schema `executor`.")
     venue_name: str = Field(default="paper", description="Name of the venue in subjects and messages.")
     venue_dialect: str = Field(default="binance", description="How the venue speaks: a row of shared.venues.dialects.")
     venue_account: str = Field(default="", description="Name of the account; empty: the venue's name. One writer each.")

@@ -13,7 +13,7 @@ from shared.messaging.runtime import ServiceSettings
 class Settings(ServiceSettings):
     """``TRIMTAB_EXCHANGE_*``, and what every service has (health port, log level). It needs no NATS."""
 
-    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     exchange_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     exchange_port: int = Field(default=8090, ge=0, le=65535, description="Port of HTTP and websockets; 0: any free.")
@@ -39,7 +39,9 @@ class Settings(ServiceSettings):
     exchange_start_paused: bool = Field(
         default=False, description="Hold the market at its first row until resumed; the pace outlives restarts."
     )
-    exchange_api_key: str = Field(default="", max_length=128, description="API key of the first account; empty: none.")
+    exchange_api_key: str = Field(
+        default="", repr=False, max_length=128, description="API key of the first account; empty: none."
+    )
     exchange_api_secret: SecretStr = Field(default=SecretStr(""), description="Secret of the first account.")
     exchange_control_token: SecretStr = Field(
         default=SecretStr(""), description="Token that /control asks for; empty: /control serves loopback only."

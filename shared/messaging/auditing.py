@@ -131,9 +131,14 @@ async def follow_position(client: Connection, streams: Sequence[str], position: 
                 for message in messages:
                     yield _delivered(stream, message)
             finally:
-                for message in messages:
-                    if not message._ackd:
-                        await message.nak()
+                await _give_back(client, [message for message in messages if not message._ackd])
+
+
+async def _give_back(client: Connection, messages: Sequence[Msg]) -> None:
+    """Have them delivered again, before any newer one: each is answered before anything else is asked for."""
+    with suppress(*TEMPORARY, nats.errors.Error):
+        for message in messages:
+            await client.request(message.reply, Msg.Ack.Nak, timeout=ANSWER_WITHIN_S)
 
 
 async def _fill(client: Connection, place: Place) -> None:

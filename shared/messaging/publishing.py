@@ -65,11 +65,14 @@ async def publish_window(
     after. What is not acknowledged may be stored all the same; publish it again with the same ``Nats-Msg-Id``.
     """
     acknowledgements = []
-    stored = 0
+    stored, refused = 0, None
     try:
         for body, headers in messages:
             # Does not yield to the event loop: nothing of another connection's life can come in between.
             acknowledgements.append(await jetstream.publish_async(subject, body, headers=dict(headers)))
+    except Exception as error:  # noqa: BLE001 - told to the caller, after what was sent before it
+        refused = error
+    try:
         async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
             for acknowledgement in acknowledgements:
                 await acknowledgement
@@ -80,7 +83,7 @@ async def publish_window(
         for acknowledgement in acknowledgements[stored:]:
             if not acknowledgement.cancel() and not acknowledgement.cancelled():
                 acknowledgement.exception()  # looked at, so that nobody complains that it was not
-    return stored, None
+    return stored, refused
 
 
 class Publisher:
@@ -90,6 +93,11 @@ class Publisher:
         self._broker = broker
         self._source = source
         self.unsent = 0
+
+    @property
+    def reconnections(self) -> int:
+        """Connections after the first: the server behind a new one may have lost what it stored."""
+        return self._broker.reconnections
 
     async def publish(
         self,
