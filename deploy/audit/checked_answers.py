@@ -31,8 +31,15 @@ def head_of(fields: Mapping[str, Any]) -> Head:
         public_key=bytes.fromhex(fields["public_key"]),
         signature=signature_in(fields["note"]),
     )
-    if note_of(head) != fields["note"]:
-        raise Wrong(f"head {head.number}", "its note says something else than its fields")
+    counts, texts, times = (head.number, head.size), (head.origin, head.key_id), (head.signed_at, head.market_time)
+    is_sound = all(type(count) is int and count > 0 for count in counts) and all(type(text) is str for text in texts)
+    if not is_sound or any(time.tzinfo is None for time in times):
+        raise ValueError(f"head {head.number!r} of {head.size!r} entries has another form than a head")
+    said = {"root": head.root.hex(), "public_key": head.public_key.hex(), "note": note_of(head)}
+    said |= {name: getattr(head, name).isoformat().replace("+00:00", "Z") for name in ("signed_at", "market_time")}
+    for name, text in said.items():
+        if fields[name] != text:
+            raise Wrong(f"head {head.number}", f"its {name} is not written as it was signed")
     return head
 
 

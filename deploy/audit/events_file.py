@@ -64,6 +64,8 @@ def entries_in(lines: Iterable[bytes]) -> Iterator[Entry]:
         fields = dict(data)
         try:
             logged = bytes.fromhex(fields.pop("leaf_hash", ""))
+            if type(fields["sequence"]) is not int or fields["sequence"] < 1:
+                raise ValueError(f"{fields['sequence']!r} is no sequence")
             if fields.get("leaf_version") != LEAF_VERSION:
                 reason = "its event is of before the log and does not tell all of it: check the database instead"
                 raise Wrong.at(int(fields["sequence"]), reason)
@@ -101,8 +103,8 @@ def _in_order(entries: Iterable[Entry]) -> Iterator[Entry]:
                 yield first
                 seen += first.hash
                 expected += 1
-            elif seen[(sequence - 1) * HASH_SIZE : sequence * HASH_SIZE] != first.hash:
-                raise Wrong.at(max(sequence, 1), "there are two of it, and they differ")
+            elif not first.hash == first.logged == seen[(sequence - 1) * HASH_SIZE : sequence * HASH_SIZE]:
+                raise Wrong.at(sequence, "there are two of it, and they differ")
         if len(waiting) > _MAY_WAIT:
             raise Wrong.at(expected, f"it is missing: {_MAY_WAIT} later ones are there")
     if waiting:

@@ -19,7 +19,7 @@ from shared.core.errors import Refused, RetryLater
 
 log = logging.getLogger(__name__)
 
-_NO_KEY = "set TRIMTAB_LEDGER_SIGNING_KEY_FILE to have heads signed"
+_NEEDED = "a journal with entries, and a signing key (TRIMTAB_LEDGER_SIGNING_KEY_FILE)"
 
 
 class Proofs:
@@ -34,15 +34,14 @@ class Proofs:
         """The newest head, or one over every entry. Raises Refused before the first, RetryLater."""
         head = await (self._covering_all() if command.covering_all else self._heads.newest())
         if head is None:
-            allowed = f"a journal of which a head was signed; {_NO_KEY}"
-            raise Refused.one("head", "newest", allowed, "no head has been signed yet")
+            raise Refused.one("head", "newest", _NEEDED, "no head has been signed yet")
         return head.message
 
     async def prove_inclusion(self, command: ProveInclusion, _meta: Meta) -> InclusionProved:
         """The proof for an entry. Raises Refused when there is no such entry, RetryLater."""
         proof = await self._heads.inclusion(command.entry)
         if proof is None:
-            allowed = f"the sequence or the transaction id of an entry that a head covers; {_NO_KEY}"
+            allowed = f"the sequence or the transaction id of an entry; {_NEEDED}"
             raise Refused.one("entry", command.entry, allowed, "cannot be proved")
         self._on_signed()
         return InclusionProved(

@@ -2,11 +2,13 @@
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +28,7 @@ from deploy.audit.verification import NOTHING_KNOWN, Verification
 from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.heads import Signer
 from tests.audit.history import MemoryTables, changed, make_history, read_tables, story
+from tests.repository.checks import ROOT
 
 pytestmark = pytest.mark.servers
 
@@ -204,3 +207,15 @@ async def test_kept_when_written_and_read_is_the_newest_head(history: MemoryTabl
         file.write_text(content)
         with pytest.raises(ValueError, match="is damaged"):
             read_kept(file)
+
+
+async def test_documented_lines_when_run_on_an_event_give_its_leaf(
+    history: MemoryTables, journal: PostgresJournal
+) -> None:
+    code = re.findall(r"```python\n(.+?)```", (ROOT / "deploy/audit/README.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code[0], found)  # noqa: S102 - the text of our own page
+    rows = await journal.pool.fetch("SELECT payload FROM ledger.outbox WHERE subject = 'ledger.paper'")
+    events = [json.loads(row["payload"]) for row in rows]
+    assert [found["leaf_hash"](event) for event in events] == [event["leaf_hash"] for event in events]
+    assert len(events) == len(history.rows["transactions"])

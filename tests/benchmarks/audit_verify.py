@@ -105,7 +105,7 @@ def _require_right(found: Findings, told: Findings) -> None:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--entries", type=int, default=200_000)
+    parser.add_argument("--entries", type=int, default=100_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     url = os.environ.get("TRIMTAB_TEST_POSTGRES_DSN")
