@@ -42,6 +42,17 @@ def access_to(dialect: str, url: str, quote: str, timeout_ms: int = 2_000) -> Ve
     return VenueAccess("paper", quote, url, "", key, secret, timeout_ms, passphrase)
 
 
+def adapter_of(server: LoopbackVenue, timeout_ms: int = 2_000) -> CcxtVenue:
+    """The adapter of a venue on loopback."""
+    row = capabilities_of(server.face.name)
+    # A test asks more in a second than an executor in a minute.
+    rates = replace(row.rates, weight_per_minute=100_000, orders_per_10s=10_000)
+    access = access_to(row.dialect, server.url, server.face.quote, timeout_ms)
+    venue = CcxtVenue(access, replace(row, rates=rates))
+    venue._exchange.timeout_on_exit = 0  # ccxt waits a quarter of a second for the ends of TLS
+    return venue
+
+
 class Subject(Protocol):
     """One venue under test."""
 
@@ -84,11 +95,7 @@ class LoopbackSubject:
         self.name, self.quote, self.fee_asset = server.face.name, server.face.quote, server.face.fee_asset
 
     def venue(self, timeout_ms: int = 2_000) -> CcxtVenue:
-        row = capabilities_of(self.name)
-        # A test asks more in a second than an executor in a minute.
-        rates = replace(row.rates, weight_per_minute=100_000, orders_per_10s=10_000)
-        access = access_to(self.name, self.server.url, self.quote, timeout_ms)
-        return CcxtVenue(access, replace(row, rates=rates))
+        return adapter_of(self.server, timeout_ms)
 
     def symbol(self, base: str) -> str:
         return self.server.face.symbol(base)
@@ -129,7 +136,9 @@ class ExchangeSubject:
         return self.way.faults
 
     def venue(self, timeout_ms: int = 2_000) -> CcxtVenue:
-        return self.exchange.venue(self.way.url, timeout_ms)
+        venue = self.exchange.venue(self.way.url, timeout_ms)
+        venue._exchange.timeout_on_exit = 0
+        return venue
 
     def symbol(self, base: str) -> str:
         return f"{base}USDT"

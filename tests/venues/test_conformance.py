@@ -239,8 +239,17 @@ async def test_open_orders_when_one_rests_show_it_until_it_is_cancelled(subject:
     found = await venue.find_order(await search_for(subject, FIRST))
     assert found is not None
     assert found.report.is_open
+    await subject.rest("byhand", "BTC", "0.001", f"{price:f}")
     await venue.cancel_order(resting.symbol, FIRST, resting.venue_order_id)
-    assert await venue.fetch_open_orders() == ()
+    (by_hand,) = await venue.fetch_open_orders()
+    assert by_hand.client_order_id == "byhand", "nothing else is cancelled"
+    with pytest.raises(RetryLater):
+        await venue.cancel_order(resting.symbol, FIRST, resting.venue_order_id)
+    await subject.rest(wire_id(venue, "ttsecond"), "BTC", "0.001", f"{price:f}")
+    await venue.cancel_order(resting.symbol, "ttsecond")
+    assert await venue.fetch_open_orders() == (by_hand,)
+    with pytest.raises(RetryLater):
+        await venue.cancel_order(resting.symbol, "ttsecond")
     ended = await settled(subject, venue, FIRST)
     assert (ended.report.executed_quantity, ended.trades) == (Decimal(0), ())
 

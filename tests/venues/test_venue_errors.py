@@ -22,7 +22,7 @@ from shared.venues.dialects import DIALECTS, capabilities_of
 from shared.venues.identity import id_at_venue
 from shared.venues.port import NotSent, OrderRefused, OrderRequest, OutcomeUnknown
 from tests.venues.loopback import LoopbackVenue
-from tests.venues.subjects import FACES, PEM, SECRETS, access_to
+from tests.venues.subjects import FACES, PEM, SECRETS, access_to, adapter_of
 
 REFUSE, RETRY, UNKNOWN = Verdict.REFUSE, Verdict.RETRY, Verdict.UNKNOWN
 STOP, LIMITED, BANNED = Verdict.STOP, Verdict.RATE_LIMITED, Verdict.BANNED
@@ -170,9 +170,8 @@ async def test_order_when_the_venue_answers_with_an_error_comes_to_what_its_tabl
     venues: dict[str, CcxtVenue] = {}
     for name, status, body, expected in REPLIES:
         server = servers[name]
-        access = access_to(name, server.url, server.face.quote)
         if name not in venues:
-            venues[name] = CcxtVenue(access, capabilities_of(name))
+            venues[name] = adapter_of(server)
         venue = venues[name]
         server.errors.append((status, body))
         error = await placed(server, venue)
@@ -204,7 +203,7 @@ async def test_order_when_the_clocks_drift_apart_is_refused_once_and_the_clock_i
     server = servers[name]
     server.books.deposit("first", server.face.quote, "10000")
     server.books.ahead_ms = 3_600_000
-    venue = CcxtVenue(access_to(name, server.url, server.face.quote), capabilities_of(name))
+    venue = adapter_of(server)
     assert await placed(server, venue) is None, "an hour ahead from the start is measured"
     server.books.ahead_ms = 7_200_000
     error = await placed(server, venue)
@@ -231,7 +230,7 @@ READS: tuple[Any, ...] = (None, [], {}, "", 0, "<html>", {"data": None}, {"resul
 @pytest.mark.parametrize("name", sorted(FACES))
 async def test_reads_when_replies_make_no_sense_ask_to_retry(servers: dict[str, LoopbackVenue], name: str) -> None:
     server = servers[name]
-    venue = CcxtVenue(access_to(name, server.url, server.face.quote), capabilities_of(name))
+    venue = adapter_of(server)
     await venue.fetch_balances()
     server.failing = server.asked[-1].call
     for nonsense in READS:

@@ -97,7 +97,17 @@ class CcxtVenue:
 
     async def cancel_order(self, symbol: str, client_order_id: str, venue_order_id: str = "") -> None:
         """See the port."""
-        await self._wire.ask(self._dialect.cancel_call(self._name(symbol, client_order_id, venue_order_id)))
+        name = self._name(symbol, client_order_id, venue_order_id)
+        if not venue_order_id and not self.capabilities.client_ids.queryable:
+            name = replace(name, venue_order_id=await self._resting_id(name))
+        await self._wire.ask(self._dialect.cancel_call(name))
+
+    async def _resting_id(self, name: OrderName) -> str:
+        """The venue's id of an order that rests. Raises RetryLater when none does."""
+        for order in await self._read(self._dialect.open_orders(self._wire, name.symbol)):
+            if order.client_order_id == name.client_order_id:
+                return order.venue_order_id
+        raise RetryLater(f"no such order rests: {name.client_order_id}")
 
     async def find_order(self, search: Search) -> VenueOrder | None:
         """One reading by client id, then open orders, then trades; see the port."""

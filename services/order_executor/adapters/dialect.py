@@ -47,7 +47,7 @@ class VenueDialect(Protocol):
         """The reply to it. Where it is only an acknowledgement: open, nothing executed, with the venue's id."""
 
     def cancel_call(self, order: OrderName) -> Call:
-        """The request that cancels an order."""
+        """The request that cancels an order; its venue id is known where the client id cannot be asked for."""
 
     async def by_client_id(self, answers: Answers, order: OrderName, since: datetime, /) -> VenueOrder | None:
         """One reading by client id, without trades; where that cannot be asked, among the orders since a moment."""

@@ -85,10 +85,8 @@ class BigoneDialect:
         return order_of({**row, "client_order_id": row.get("client_order_id") or request.client_order_id})
 
     def cancel_call(self, order: OrderName) -> Call:
-        """POST /viewer/orders/{id}/cancel, or /viewer/orders/cancel with our id."""
-        if order.venue_order_id:
-            return Call("POST", "orders/{id}/cancel", {"id": order.venue_order_id})
-        return Call("POST", "orders/cancel", {"client_order_id": order.client_order_id})
+        """POST /viewer/orders/{id}/cancel: by the venue's id only (/viewer/orders/cancel ends every order)."""
+        return Call("POST", "orders/{id}/cancel", {"id": order.venue_order_id})
 
     async def by_client_id(self, answers: Answers, order: OrderName, since: datetime) -> VenueOrder | None:
         """Through the pair's orders, newest first, down to ``since``."""

@@ -58,6 +58,9 @@ class CoinbaseDialect:
             return None
         if isinstance(body.get("errors"), list) and body["errors"] and isinstance(body["errors"][0], dict):
             return str(body["errors"][0].get("id")), str(body["errors"][0].get("message", ""))
+        results = body.get("results")
+        if isinstance(results, list) and results and results[0].get("success") is False:  # of a cancel
+            return str(results[0].get("failure_reason")), "not cancelled"
         inner: Mapping[str, Any] = body.get("error_response") or body
         if body.get("success") is False or "error" in body:
             words = (inner.get(name) for name in ("preview_failure_reason", "message", "error_details"))
