@@ -102,7 +102,7 @@ async def test_book_and_trades_when_subscribed_come_with_every_row(exchange: Run
 @pytest.mark.parametrize(
     ("request_name", "values", "code"),
     [
-        ("subscribeMarketsTickerRequest", {"markets": ["XXX-USDT"]}, 45000),
+        ("subscribeMarketsTickerRequest", {"markets": ["NIX-USDT"]}, 45000),
         ("subscribeMarketsTickerRequest", {}, 45000),
         ("subscribeMarketDepthRequest", {"market": None}, 45000),
         ("subscribeViewerOrdersRequest", {"market": "BTC-USDT"}, 45001),
