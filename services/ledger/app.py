@@ -1,22 +1,28 @@
-"""The ledger put together: consumers -> books -> journal and outbox in PostgreSQL -> relay."""
+"""The ledger put together: consumers -> books -> journal and outbox in PostgreSQL -> relay; journal -> results."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from services.ledger.adapters.postgres import PostgresJournal
+from services.ledger.adapters.postgres_answers import PostgresAnswers
+from services.ledger.adapters.postgres_projector import Projector
 from services.ledger.books import Books
 from services.ledger.handlers import Handlers
+from services.ledger.market import Market
 from services.ledger.settings import Settings
 from shared.contracts import subjects
 from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS
 from shared.contracts.reconciliation import AcceptSuspense
+from shared.contracts.results import ReportHistory, ReportHoldings, ReportResults
+from shared.contracts.wire import Message
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
 from shared.messaging.database_postgres import create_pool
+from shared.messaging.following import Follower
 from shared.messaging.health import Health
 from shared.messaging.outbox_postgres import OutboxRelay
-from shared.messaging.requests import serve
+from shared.messaging.requests import Answer, serve
 
 SCHEMA = "ledger"
 
@@ -44,20 +50,36 @@ class LedgerApp:
         Raises RetryLater when the database does not answer.
         """
         settings = self._settings
-        pool = await create_pool(settings.postgres_dsn, self.name, max_size=4)
+        pool = await create_pool(settings.postgres_dsn, self.name, max_size=8)
         self._journal = PostgresJournal(pool, now=lambda: datetime.now(UTC))
         await self._journal.announce_totals()
         relay = OutboxRelay(pool, SCHEMA, self._broker)
-        books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=relay.wake)
+        market = Market()
+        prices = Follower(self._broker, "PRICE_SNAPSHOTS", [subjects.PRICE_SNAPSHOTS_ALL], market.take)
+        projector = Projector(pool, market, mark_interval_s=settings.ledger_mark_interval_s)
+        answers = PostgresAnswers(pool, market)
+
+        def on_posted() -> None:
+            relay.wake()
+            projector.wake()
+
+        books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=on_posted)
         handlers = Handlers(books)
         consume(self._broker, LEDGER_FILLS, handlers.fills, in_flight=settings.ledger_fills_in_flight)
         consume(self._broker, LEDGER_DEPOSITS, handlers.deposits)
         consume(self._broker, LEDGER_COMMANDS, handlers.commands)
         consume(self._broker, LEDGER_DIFFERENCES, handlers.differences)
-        serve(self._broker, subjects.LEDGER_COMMANDS, self.name, {AcceptSuspense: handlers.accept})
+        answered: dict[type[Message], Answer] = {
+            AcceptSuspense: handlers.accept,
+            ReportResults: answers.results,
+            ReportHistory: answers.history,
+            ReportHoldings: answers.holdings,
+        }
+        serve(self._broker, subjects.LEDGER_COMMANDS, self.name, answered)
         self.health.add("journal", self._journal.trouble)
         self.health.add("books", books.trouble)
-        self._background = (books.run, relay.run)
+        self.health.add("results", projector.trouble)
+        self._background = (books.run, relay.run, prices.run, projector.run)
         await self._broker.start()
 
     async def stop(self) -> None:
@@ -67,7 +89,7 @@ class LedgerApp:
             await self._journal.pool.close()
 
     def background(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The committer and the relay."""
+        """The committer, the relay, the follower of prices and the projector of results."""
         return [run() for run in self._background]
 
 

@@ -18,3 +18,9 @@ class Settings(ServiceSettings):
     ledger_fills_in_flight: int = Field(
         default=64, ge=1, le=256, description="Fills handled at once; more of them share a commit."
     )
+    ledger_mark_interval_s: int = Field(
+        default=3600,
+        ge=60,
+        le=86_400,
+        description="Market time between two regular valuations of every strategy, in seconds.",
+    )

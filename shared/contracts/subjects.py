@@ -28,7 +28,8 @@ STRATEGY_COMMANDS = "strategy-commands"
 ``shared.contracts.lifecycle``."""
 
 LEDGER_COMMANDS = "ledger-commands"
-"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
+"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense, and the questions of
+``shared.contracts.results``."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""

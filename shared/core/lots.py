@@ -1,7 +1,7 @@
 """Lots: what was bought when and for how much, and which of it a sale closes. Exact.
 
-A lot is a quantity of one asset with its cost in the quote currency. A closing takes a quantity q out of the open lots in
-the order of the method, and each piece of it realises
+A lot is a quantity of one asset with its cost in the quote currency. A closing takes a quantity q out of the open lots
+in the order of the method, and each piece of it realises
 
     gain = proceeds x (piece / q) - cost x (piece / quantity of the lot)
 

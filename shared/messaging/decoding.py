@@ -4,7 +4,18 @@ from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from shared.contracts import books, evaluations, halts, lifecycle, orders, plans, prices, reconciliation, strategies
+from shared.contracts import (
+    books,
+    evaluations,
+    halts,
+    lifecycle,
+    orders,
+    plans,
+    prices,
+    reconciliation,
+    results,
+    strategies,
+)
 from shared.contracts.wire import Message, Meta, meta_from
 
 _MODULES: tuple[ModuleType, ...] = (
@@ -16,6 +27,7 @@ _MODULES: tuple[ModuleType, ...] = (
     plans,
     prices,
     reconciliation,
+    results,
     strategies,
 )
 
