@@ -125,7 +125,7 @@ async def wallets_at(backing: Backing, at: datetime) -> WalletsThenReply:
 
 
 async def with_final_profit(backing: Backing, detail: StrategyDetailReply) -> StrategyDetailReply:
-    """A closed strategy with what came of it, as the ledger valued what it gave back; as it is while nobody can tell."""
+    """A closed strategy with what came of it, as the ledger valued what it gave back; or as it is."""
     try:
         told = await backing.ledger.ask(ReportResults(strategy_id=detail.id), ResultsReported)
     except (Refused, RetryLater):

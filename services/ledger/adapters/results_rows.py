@@ -113,7 +113,7 @@ def state_text(results: StrategyResults) -> str:
         "quote": results.quote,
         "holdings": _texts(results.holdings),
         "lots_opened": {asset: book.last_number for (method, asset), book in results.lots.items() if method == "fifo"},
-        "realised": [[str(method), asset, plain(gain)] for (method, asset), gain in results.realised.items()],
+        "realised": [[str(method), asset, plain(gain)] for (method, asset), gain in sorted(results.realised.items())],
         "fees": _texts(results.fees),
         "fees_worth": plain(results.fees_worth),
         "put_in": plain(results.put_in),
