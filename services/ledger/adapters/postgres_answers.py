@@ -33,12 +33,12 @@ MOST_POINTS = 1_000
 
 # The assets an account has ever held are few, and known; one look per asset finds what it held then.
 _HELD_AT = """
-SELECT b.asset, then.amount FROM ledger.balances b
+SELECT b.asset, held.amount FROM ledger.balances b
 CROSS JOIN LATERAL (
     SELECT amount FROM balances t WHERE t.account = b.account AND t.asset = b.asset AND t.at <= $2
     ORDER BY t.at DESC, t.sequence DESC LIMIT 1
-) then
-WHERE b.account = $1 AND then.amount <> 0 ORDER BY b.asset
+) held
+WHERE b.account = $1 AND held.amount <> 0 ORDER BY b.asset
 """
 _POINTS = """
 SELECT at, value, put_in, taken_out, basket, growth, weights FROM snapshots

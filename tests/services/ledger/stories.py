@@ -10,6 +10,7 @@ from operator import itemgetter
 from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.bookkeeping import NotCovered
 from services.ledger.requests import Body, Request
+from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import OrderFilled
 from tests.services.ledger.messages import RECEIVED, START, Scene, request_of
 
@@ -27,7 +28,11 @@ def known_at(request: Request, after: timedelta) -> Request:
 
 
 def story(
-    fills: int, dice: random.Random, strategies: Sequence[str] = ("s1", "s2"), unit: timedelta = MINUTE
+    fills: int,
+    dice: random.Random,
+    strategies: Sequence[str] = ("s1", "s2"),
+    unit: timedelta = MINUTE,
+    third_asset: str = "BNB",
 ) -> list[Request]:
     """Money in, first plans, trades with all kinds of fees, more money, withdrawals, one strategy released."""
     minute = 0
@@ -60,7 +65,7 @@ def story(
 
 
 async def deliver(journal: PostgresJournal, requests: Sequence[Request], group: int = 16) -> None:
-    """Post them in groups; what is not covered yet, or refused for lack of money, comes again at the end."""
+    """Post them in groups; what is not covered yet comes again at the end."""
     waiting = list(requests)
     while waiting:
         again: list[Request] = []
@@ -69,5 +74,25 @@ async def deliver(journal: PostgresJournal, requests: Sequence[Request], group: 
             outcomes = await journal.post(some)
             again += [one for one, outcome in zip(some, outcomes, strict=True) if isinstance(outcome, NotCovered)]
             assert all(outcome is None or isinstance(outcome, NotCovered) for outcome in outcomes)
-        assert len(again) < len(waiting)
+        assert len(again) < len(waiting), [str(outcome) for outcome in outcomes]
         waiting = again
+
+
+def phases_of(requests: Sequence[Request]) -> list[list[Request]]:
+    """What may be on its way at once: nobody puts in what has not come, trades before the first money is there, or
+    trades while any is taken out.
+    """
+    phases: list[list[Request]] = [[] for _ in range(6)]
+    phase = 0
+    for request in requests:
+        match request.body:
+            case FundStrategy():
+                phase = max(phase, 1)
+            case OrderFilled():
+                phase = 2 if phase < 3 else 4
+            case WithdrawFromStrategy():
+                phase = 3
+            case ReleaseStrategy():
+                phase = 5
+        phases[phase].append(request)
+    return phases
