@@ -15,16 +15,22 @@ from dataclasses import dataclass
 
 import asyncpg
 
-SCHEMAS = {"registry": "strategy_registry", "executor": "order_executor", "ledger": "ledger"}
+SCHEMAS = {
+    "registry": "strategy_registry",
+    "executor": "order_executor",
+    "ledger": "ledger",
+    "ledger_results": "ledger",
+}
 """Each schema and the service that owns it."""
 
 AUDITOR = "auditor"
-LOGINS = (*SCHEMAS.values(), AUDITOR)
+LOGINS = (*dict.fromkeys(SCHEMAS.values()), AUDITOR)
 """Who logs in besides the operator, who owns everything."""
 
 _APPEND = "SELECT, INSERT"
 _KEEP = "SELECT, INSERT, UPDATE"
 _FORGET = "SELECT, INSERT, UPDATE, DELETE"
+_REPLACE = "SELECT, INSERT, DELETE"
 _OUTBOX = "SELECT, INSERT, UPDATE (published_at)"
 _ITERATIONS = 4096  # PostgreSQL's own
 
@@ -66,6 +72,15 @@ TABLES: Mapping[str, TableRights] = {
     "ledger.venues": TableRights(_KEEP),
     "ledger.transfers": TableRights(_KEEP),
     "ledger.outbox": TableRights(_OUTBOX),
+    "ledger.marks": TableRights(_APPEND),
+    "ledger_results.checkpoint": TableRights("SELECT, UPDATE"),
+    "ledger_results.clocks": TableRights(_KEEP),
+    "ledger_results.balances": TableRights(_APPEND),
+    "ledger_results.strategies": TableRights(_KEEP),
+    "ledger_results.lots": TableRights(_REPLACE),
+    "ledger_results.closings": TableRights(_REPLACE),
+    "ledger_results.flows": TableRights(_REPLACE),
+    "ledger_results.snapshots": TableRights(_APPEND),
 }
 """Every table of every schema: one that is missing here is one that its own service may not even read."""
 

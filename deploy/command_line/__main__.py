@@ -21,6 +21,7 @@ def program() -> "typer.Typer":
         demo,
         events,
         halts,
+        ledger,
         notifications,
         reconcile,
         stack,
@@ -41,6 +42,7 @@ def program() -> "typer.Typer":
     app.add_typer(strategy.app, name="strategy")
     app.add_typer(wallet.app, name="wallet")
     app.add_typer(reconcile.app, name="reconcile")
+    app.add_typer(ledger.app, name="ledger")
     app.add_typer(events.app, name="events")
     app.add_typer(streams.app, name="streams")
     audit_streams.register(audit.app)

@@ -11,6 +11,7 @@ from services.gateway.http_errors import ERRORS, add_error_handlers, token_check
 from services.gateway.lifecycle_routes import lifecycle_routes
 from services.gateway.reconciliation_routes import reconciliation_routes
 from services.gateway.replies import HealthReply
+from services.gateway.results_routes import results_routes
 from services.gateway.strategy_routes import strategy_routes
 from services.gateway.wallet_routes import venue_routes, wallet_routes
 from shared.messaging.health import Health
@@ -31,6 +32,7 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
     routers = (
         strategy_routes(backing),
         history_routes(backing),
+        results_routes(backing),
         lifecycle_routes(backing),
         notification_routes(backing),
         wallet_routes(backing),

@@ -27,3 +27,9 @@ class Settings(ServiceSettings):
     ledger_head_interval_s: float = Field(
         default=60.0, gt=0, le=3600, description="Pause between two tree heads, as long as something is posted."
     )
+    ledger_mark_interval_s: int = Field(
+        default=3600,
+        ge=60,
+        le=86_400,
+        description="Market time between two regular valuations of every strategy, in seconds.",
+    )

@@ -137,6 +137,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
             catalogue.LEDGER_COMMANDS,
             catalogue.LEDGER_DIFFERENCES,
         ),
+        follows=(Follow("PRICE_SNAPSHOTS", subjects.PRICE_SNAPSHOTS_ALL),),
     ),
     ServiceAccess(
         "gateway",

@@ -48,6 +48,14 @@ from shared.contracts.reconciliation import (
     SuspenseAccepted,
     SuspenseChanged,
 )
+from shared.contracts.results import (
+    HistoryReported,
+    HoldingsReported,
+    ReportHistory,
+    ReportHoldings,
+    ReportResults,
+    ResultsReported,
+)
 from shared.contracts.strategies import (
     CommandDeferred,
     CommandRefused,
@@ -121,7 +129,11 @@ CHANNELS: tuple[Channel, ...] = (
     ),
     Channel(subjects.halts(_VENUE), (HaltChanged,)),
     Channel(subjects.halt_commands(_VENUE), (HaltVenue, ResumeVenue), (HaltChanged, *_ANSWERS)),
-    Channel(subjects.LEDGER_COMMANDS, (AcceptSuspense,), (SuspenseAccepted, *_ANSWERS)),
+    Channel(
+        subjects.LEDGER_COMMANDS,
+        (AcceptSuspense, ReportResults, ReportHistory, ReportHoldings),
+        (SuspenseAccepted, ResultsReported, HistoryReported, HoldingsReported, *_ANSWERS),
+    ),
     Channel(
         subjects.AUDIT_COMMANDS,
         (ShowTreeHead, ProveInclusion, ProveConsistency),

@@ -31,7 +31,8 @@ STRATEGY_COMMANDS = "strategy-commands"
 ``shared.contracts.lifecycle``."""
 
 LEDGER_COMMANDS = "ledger-commands"
-"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
+"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense, and the questions of
+``shared.contracts.results``."""
 
 HALT_COMMANDS_ALL = "halt-commands.*"
 """Core NATS request and reply, queue group ``order_executor``: HaltVenue, ResumeVenue."""

@@ -15,6 +15,7 @@ from shared.contracts import (
     plans,
     prices,
     reconciliation,
+    results,
     strategies,
 )
 from shared.contracts.upcasting import STEPS, upcast
@@ -30,6 +31,7 @@ _MODULES: tuple[ModuleType, ...] = (
     plans,
     prices,
     reconciliation,
+    results,
     strategies,
 )
 
