@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.adapters.sqlite import Store
+from services.simulated_exchange.conditions import Conditions
 from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.orders import (
     Cause,
@@ -329,6 +330,15 @@ class Trading(RuleBasedStateMachine):
     @rule()
     def advance(self) -> None:
         self.opened.venue.advance()
+
+    @rule(
+        fee_from=st.sampled_from(["received", "base", "quote"]),
+        halted=st.sampled_from([(), ("BTCUSDT",), ("ETHUSDT", "ONEUSDT")]),
+        delisted=st.sampled_from([(), (), (), ("ONEUSDT",)]),
+    )
+    def change_conditions(self, fee_from: str, halted: tuple[str, ...], delisted: tuple[str, ...]) -> None:
+        names = {"fee_from": fee_from, "halted": frozenset(halted), "delisted": frozenset(delisted)}
+        self.opened.venue.change_conditions(Conditions.model_validate(names))
 
     @rule()
     def restart(self) -> None:
