@@ -336,9 +336,8 @@ class Trading(RuleBasedStateMachine):
         halted=st.sampled_from([(), ("BTCUSDT",), ("ETHUSDT", "ONEUSDT")]),
         delisted=st.sampled_from([(), (), (), ("ONEUSDT",)]),
     )
-    def change_conditions(self, fee_from: str, halted: tuple[str, ...], delisted: tuple[str, ...]) -> None:
-        names = {"fee_from": fee_from, "halted": frozenset(halted), "delisted": frozenset(delisted)}
-        self.opened.venue.change_conditions(Conditions.model_validate(names))
+    def change_conditions(self, **conditions: object) -> None:
+        self.opened.venue.change_conditions(Conditions.model_validate(conditions))
 
     @rule()
     def restart(self) -> None:
