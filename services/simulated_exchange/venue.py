@@ -78,6 +78,7 @@ class Venue:
         if not kept:
             with store.transaction():
                 self._save_state()
+        self._board.stopped = store.stopped_pairs()
         ticks = self._board.warm_up(self.state.row)
         if self.state.row == 0 and self.state.ticks == 0:
             self.state = replace(self.state, ticks=ticks)
@@ -118,14 +119,15 @@ class Venue:
         return symbol not in self.conditions.halted | self.conditions.delisted
 
     def change_conditions(self, conditions: Conditions) -> None:
-        """Other conditions from now on. Resting orders of pairs newly delisted expire. Raises Refused."""
+        """Orders of pairs delisted expire, of pairs that trade again fill where they cross. Raises Refused."""
         for name in ("halted", "delisted"):
             unknown = sorted(getattr(conditions, name) - self.listings.keys())
             if unknown:
                 raise Refused.one(name, unknown[0], "symbols of the market, as in BTCUSDT", "is not a pair here")
         events: list[VenueEvent] = []
         with self._store.transaction():
-            self._store.save_conditions(conditions.model_dump_json())
+            again = self._board.stop(conditions.halted | conditions.delisted, self.state.row)
+            self._store.save_conditions(conditions.model_dump_json(), self._board.stopped)
             for symbol in sorted(conditions.delisted):
                 for order in self._open[symbol].values():
                     order.updated_ms = self.market_ms
@@ -133,10 +135,12 @@ class Venue:
                     self._save(self.accounts[order.account_id], order, [])
                     events.append(OrderReported(copy.copy(order), Change.EXPIRED))
                     events.append(self._balances_of(order, self.listings[symbol], []))
-        for symbol in conditions.delisted:
-            self._open[symbol].clear()
-        self.conditions = conditions
-        self._tell(events)
+                self._open[symbol].clear()
+            self.conditions = conditions
+            for listing in again:
+                events += self._fill_resting(listing, self.market_ms)
+        symbols = tuple(listing.instrument.symbol for listing in again)
+        self._tell([RowBecameCurrent(self.state.row, symbols), *events] if symbols else events)
 
     def listen(self, listener: Listener) -> None:
         """Have every event told to ``listener``, after its commit, in order."""
@@ -159,10 +163,9 @@ class Venue:
         if self.ended:
             return False
         row, time_ms = self.state.row + 1, self.source.time_ms(self.state.row + 1)
-        frozen = self.conditions.halted | self.conditions.delisted
         events: list[VenueEvent] = []
         with self._store.transaction():
-            ticked = self._board.tick(row, frozen.__contains__)
+            ticked = self._board.tick(row)
             state = self.state
             ticks = state.ticks + len(ticked)
             self.state = ReplayState(row, ticks, state.paused, state.rows_per_second)

@@ -4,8 +4,9 @@ A killed process loses nothing that was committed. With ``synchronous=NORMAL`` a
 never the file's consistency. Amounts are text, exact; times are market milliseconds.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -202,9 +203,15 @@ class Store:
         row = self._db.execute("SELECT value FROM meta WHERE name = 'conditions'").fetchone()
         return row[0] if row else ""
 
-    def save_conditions(self, conditions: str) -> None:
-        """Keep the conditions."""
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('conditions', ?)", (conditions,))
+    def stopped_pairs(self) -> dict[str, int]:
+        """Pairs that stand still, with the row of their last price."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'stopped'").fetchone()
+        return json.loads(row[0]) if row else {}
+
+    def save_conditions(self, conditions: str, stopped: Mapping[str, int]) -> None:
+        """Keep the conditions, and the pairs that stand still because of them."""
+        values = (("conditions", conditions), ("stopped", json.dumps(dict(stopped))))
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
     def orders(self, account_id: int, symbol: str) -> Iterator[Order]:
         """All orders of an account in a symbol, newest first."""

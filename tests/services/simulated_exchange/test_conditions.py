@@ -182,14 +182,24 @@ def test_pair_when_halted_stands_still_and_only_cancels(rig: Rig) -> None:
     rig.venue.advance()
     rig.venue.advance()  # 9000: below the resting buy
     assert rig.venue.listing("BTCUSDT").bid == before
+    rig.reopen()
+    assert rig.venue.listing("BTCUSDT").bid == before
     assert [order.order_id for order in rig.venue.open_orders(rig.account)] == [number]
     assert rig.refused(client_id="c-2") is Cause.MARKET_CLOSED
     assert rig.refused(client_id="c-2", symbol="ONEUSDT", price="0.02", quantity=D(1000)) is None
     rig.venue.cancel(rig.account, "BTCUSDT", number, "", "x")
     assert rig.account.balances["USDT"].locked == D(20)
     rig.under()
+    assert rig.venue.listing("BTCUSDT").price == D(9000)
+
+
+def test_pair_when_it_trades_again_fills_what_the_price_has_come_to(rig: Rig) -> None:
+    number = rig.place(price="9600")
+    rig.under(halted=["BTCUSDT"])
     rig.venue.advance()
-    assert rig.venue.listing("BTCUSDT").price == D(11_000)
+    rig.venue.advance()
+    rig.under()
+    assert rig.reads.find_order(rig.account, "BTCUSDT", number, "").status == "FILLED"
 
 
 def test_pair_when_delisted_expires_its_orders_and_keeps_its_past(rig: Rig) -> None:
