@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.core.order_styles import OrderKind
 from shared.venues.rate_limits import RateLimits
 
 UNLISTED_RATES = RateLimits(weight_per_minute=600, orders_per_10s=10, orders_per_day=10_000)
@@ -61,6 +62,7 @@ class VenueCapabilities:
     how long a placed order may be missing from reads. ``absence_reads``: agreeing readings before absence is believed.
     ``client_id_scope``: where the venue keeps client order ids unique ("open_orders", "day", "none"): never a reason to
     resend. ``client_id_max_length``: of characters [a-z0-9]. ``fills_in_reply``: an order's reply carries its fills.
+    ``order_kinds``: what it takes; a style that needs another is traded as the default.
     """
 
     dialect: str
@@ -73,3 +75,4 @@ class VenueCapabilities:
     fills_in_reply: bool = False
     has_user_stream: bool = False
     rates: RateLimits = UNLISTED_RATES
+    order_kinds: frozenset[OrderKind] = frozenset({OrderKind.IOC})

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from shared.core.errors import Refused
+from shared.core.order_styles import OrderKind
 from shared.venues.capabilities import ErrorTable, VenueCapabilities, Verdict
 from shared.venues.rate_limits import Cost, RateLimits
 
@@ -67,6 +68,7 @@ BINANCE_RATES = RateLimits(
             "GET /api/v3/exchangeInfo": Cost(20),
             "GET /api/v3/account": Cost(20),
             "GET /api/v3/allOrders": Cost(20),
+            "GET /api/v3/depth": Cost(5),  # up to 100 levels
             "GET /sapi/v1/asset/tradeFee": Cost(1),
             "GET /sapi/v1/capital/deposit/hisrec": Cost(1),
             "WS userDataStream.subscribe.signature": Cost(2, settles=True),
@@ -84,6 +86,7 @@ BINANCE = VenueCapabilities(
     fills_in_reply=True,
     has_user_stream=True,
     rates=BINANCE_RATES,
+    order_kinds=frozenset(OrderKind),
 )
 
 DIALECTS: Mapping[str, VenueCapabilities] = MappingProxyType({BINANCE.dialect: BINANCE})

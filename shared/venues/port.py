@@ -8,24 +8,31 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.core.errors import TrimtabError
 from shared.core.market import Instrument
-from shared.core.matching import Side
+from shared.core.matching import Book, Side
+from shared.core.order_styles import OrderKind
 from shared.core.orders import VenueReport
 from shared.venues.capabilities import VenueCapabilities
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A limit, immediate-or-cancel order: quantity in base on the lot, price in quote on the tick."""
+    """An order: quantity in base on the lot, price in quote on the tick.
+
+    Only kinds in the venue's ``order_kinds`` are asked for. IOC: limit, immediate-or-cancel. MAKER: limit, refused
+    unless it rests. MARKET: the price is not sent; a purchase is of the value quantity * price, see
+    ``shared.core.styled_orders.value_to_spend``.
+    """
 
     client_order_id: str
     symbol: str
     side: Side
     quantity: Decimal
     limit_price: Decimal
+    kind: OrderKind = OrderKind.IOC
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +184,22 @@ class Venue(Protocol):
 
     async def close(self) -> None:
         """Let go of all connections."""
+
+
+@runtime_checkable
+class RestingVenue(Protocol):
+    """A venue whose ``order_kinds`` have MAKER."""
+
+    async def cancel_order(self, search: Search) -> None:
+        """Ask once for the order to be cancelled; what came of it is found out by ``find_order``, whatever the answer.
+
+        An order that has ended is left as it is. Raises RetryLater when it may not have been asked, Stop.
+        """
+
+
+@runtime_checkable
+class DepthVenue(Protocol):
+    """A venue that shows its book."""
+
+    async def fetch_book(self, symbol: str) -> Book:
+        """The book of a pair, some hundred levels deep. Raises RetryLater, Stop."""

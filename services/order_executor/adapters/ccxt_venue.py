@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import ccxt
 from ccxt.async_support.binance import binance
 
+from services.order_executor.adapters.binance_orders import BOOK_LEVELS, book_of, order_parameters
 from services.order_executor.adapters.binance_parse import (
     amount,
     balances_of,
@@ -28,7 +29,7 @@ from services.order_executor.adapters.binance_parse import (
 from services.order_executor.adapters.user_stream import UserStream
 from shared.core.errors import RetryLater, Stop
 from shared.core.market import Instrument
-from shared.core.money import plain
+from shared.core.matching import Book
 from shared.venues.capabilities import VenueCapabilities, VenueError, Verdict
 from shared.venues.port import (
     NotSent,
@@ -199,7 +200,9 @@ class CcxtVenue:
         await self._before_call()
         if wait_s := self.rates.wait_s(_PLACE):
             raise NotSent(f"nothing may be asked for {wait_s:.1f} s more", retry_after_s=wait_s)
-        signed = self._exchange.sign("order", ["private"], "POST", self._order_parameters(request))
+        signed = self._exchange.sign(
+            "order", ["private"], "POST", order_parameters(request, self.capabilities.receive_window_ms)
+        )
         # After signing, so that nothing but the write follows: a request delayed even later, by a frozen process or a
         # slow way, is refused by the venue itself when its receive window has passed.
         if (reason := guard()) is not None:
@@ -220,18 +223,20 @@ class CcxtVenue:
             raise OutcomeUnknown(f"the reply is about {order.client_order_id} {order.symbol}")
         return order
 
-    def _order_parameters(self, request: OrderRequest) -> dict[str, object]:
-        return {
-            "symbol": request.symbol,
-            "side": request.side.value,
-            "type": "LIMIT",
-            "timeInForce": "IOC",
-            "quantity": plain(request.quantity),
-            "price": plain(request.limit_price),
-            "newClientOrderId": request.client_order_id,
-            "newOrderRespType": "FULL",
-            "recvWindow": self.capabilities.receive_window_ms,
-        }
+    async def cancel_order(self, search: Search) -> None:
+        """DELETE /api/v3/order once; see the port."""
+        parameters = {"symbol": search.symbol, "origClientOrderId": search.client_order_id}
+        try:
+            await self._read(self._exchange.private_delete_order(parameters))
+        except _Answered as answered:
+            log.info("order %s is not cancelled: %s", search.client_order_id, answered)
+
+    async def fetch_book(self, symbol: str) -> Book:
+        """GET /api/v3/depth."""
+        try:
+            return book_of(await self._ask(self._exchange.public_get_depth({"symbol": symbol, "limit": BOOK_LEVELS})))
+        except (ValueError, LookupError, TypeError) as error:
+            raise RetryLater(f"unreadable book: {error!r}") from error
 
     def _refusal(self, error: VenueError) -> Exception:
         verdict = self.capabilities.errors.verdict(error)

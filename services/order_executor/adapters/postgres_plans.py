@@ -122,7 +122,7 @@ class PlanStore:
             reason = await self._why_not(connection, plan, strategy)
             if reason is not None:
                 return reason
-            refused = "halted" if is_halted else "expired" if now >= plan.expires_at else None
+            refused = "halted" if is_halted else "expired" if now >= plan.accept_until else None
             await connection.execute(
                 "INSERT INTO executor.plans (plan_id, strategy_id, position_version, previous_plan_id, body, "
                 "message_id, outcome, closed_at) VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)",
@@ -183,7 +183,9 @@ class PlanStore:
         """
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             plan = await connection.fetchrow(
-                "SELECT body, sizing, outcome FROM executor.plans WHERE plan_id = $1", plan_id
+                "SELECT body, sizing, outcome, s.seal_requested OR s.hold_requested <> '' AS hurried "
+                "FROM executor.plans JOIN executor.strategies s USING (strategy_id) WHERE plan_id = $1",
+                plan_id,
             )
             body = RebalancePlanned.model_validate_json(plan["body"])
             orders = await connection.fetch(
@@ -203,6 +205,7 @@ class PlanStore:
             orders=tuple(order_from(row) for row in orders),
             fills=tuple(fill_from(row) for row in fills),
             sizing=sizing_from(plan["sizing"]),
+            hurried=plan["hurried"],
         )
 
     async def close(self, record: PlanRecord, close: Close, market_time: datetime) -> bool:
