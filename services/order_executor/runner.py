@@ -75,12 +75,12 @@ class PlanRunners:
     async def resume(self) -> None:
         """Take up every open plan."""
         for plan_id in await self._tools.plans.open_plan_ids():
-            self.ensure(plan_id)
+            self.ensure(plan_id, may_rest=True)
 
-    def ensure(self, plan_id: str) -> None:
-        """Work on the plan, if nobody does."""
+    def ensure(self, plan_id: str, *, may_rest: bool = False) -> None:
+        """Work on the plan, if nobody does. ``may_rest``: it is an old one, whose orders may rest at the venue."""
         if plan_id not in self._tasks and not self._is_ending:
-            task = asyncio.create_task(self._run(plan_id), name=f"plan {plan_id}")
+            task = asyncio.create_task(self._run(plan_id, may_rest=may_rest), name=f"plan {plan_id}")
             self._tasks[plan_id] = task
             task.add_done_callback(lambda _: self._tasks.pop(plan_id, None))
 
@@ -94,19 +94,19 @@ class PlanRunners:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, plan_id: str) -> None:
+    async def _run(self, plan_id: str, *, may_rest: bool) -> None:
+        """Until the plan is closed. ``may_rest``: orders of it may stand in the venue's book already."""
         pause_s = 0.1
         while not self._is_ending:
             try:
-                # What waits takes no room from what trades.
-                if await self._tend(plan_id):
-                    await asyncio.sleep(LOOK_EVERY_S)
-                    continue
+                if may_rest:
+                    await self._while_resting(plan_id)
                 async with self._room:
                     wait_s = await self._work(plan_id)
                 if wait_s is None:
                     break
                 await asyncio.sleep(wait_s)
+                may_rest = True
             except Stop as stop:
                 self._stop(stop)
                 return
@@ -120,6 +120,13 @@ class PlanRunners:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         if self._is_ending:
             await until_tended(lambda: self._tend(plan_id))
+
+    async def _while_resting(self, plan_id: str) -> None:
+        """Until nothing of the plan rests; in no room, so that what waits lets others trade."""
+        while await self._tend(plan_id):
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._is_ending:
+                return
 
     async def _tend(self, plan_id: str) -> bool:
         """Look after what rests, if nothing else is unsettled; whether the plan must wait for it."""
@@ -156,9 +163,11 @@ class PlanRunners:
                 step = with_stale_named(step, market)
                 if tools.guards.switch.reason is not None and step.outcome is not PlanOutcome.COMPLETED:
                     step = with_detail(step, "halted")
-                if await tools.plans.close(record, step, tools.market.market_time):
-                    log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
+                is_closed = await tools.plans.close(record, step, tools.market.market_time)
                 tools.wake()
+                if is_closed:
+                    log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
+                    return None
             else:
                 await self._send(step, record)
             record = await tools.plans.load(plan_id)

@@ -1,6 +1,7 @@
 """Rows of the schema `executor` as records, and back."""
 
 import json
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,8 @@ ORDER_COLUMNS = (
     "send_deadline, state, version, venue_order_id, filled_quantity, detail, kind"
 )
 
+_FILL_FIELDS = tuple(field.name for field in fields(FillRecord))
+
 
 def order_from(row: asyncpg.Record) -> OrderRecord:
     """The order of a row with ``ORDER_COLUMNS``."""
@@ -30,7 +33,7 @@ def order_from(row: asyncpg.Record) -> OrderRecord:
 
 def fill_from(row: asyncpg.Record) -> FillRecord:
     """The fill of a row with the fields of ``FillRecord``."""
-    values = dict(row)
+    values = {name: row[name] for name in _FILL_FIELDS}
     values["side"] = Side(values["side"])
     return FillRecord(**values)
 
