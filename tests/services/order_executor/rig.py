@@ -209,7 +209,8 @@ class Prices:
                     self.sent += 1
                 await asyncio.sleep(0.2)
         finally:
-            await client.close()
+            with suppress(ConnectionError):  # a server that is gone needs no goodbye
+                await client.close()
 
 
 async def plan_for(
