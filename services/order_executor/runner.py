@@ -155,8 +155,11 @@ class PlanRunners:
                 tools.wake()
                 continue
             await tools.reconciled()
-            market = await self._with_books(record, await self._usable_market(record))
+            market = await self._usable_market(record)
             step = next_step(record, market, self._terms())
+            if isinstance(step, Send) and styling_of(record).depth_share_pct is not None:
+                market = await self._with_books(step, market)
+                step = next_step(record, market, self._terms())
             if isinstance(step, Wait):
                 return min(max((step.until - datetime.now(UTC)).total_seconds(), 0.0), LOOK_AGAIN_AT_WAIT_S)
             if isinstance(step, Close):
@@ -173,18 +176,18 @@ class PlanRunners:
             record = await tools.plans.load(plan_id)
         return None
 
-    async def _with_books(self, record: PlanRecord, market: Market) -> Market:
-        """The market with the books that a share of them is to be traded of; one that cannot be read is left out."""
+    async def _with_books(self, step: Send, market: Market) -> Market:
+        """The market with the books of what is about to be traded; one that cannot be read is not known."""
         venue = self._tools.venue
-        if styling_of(record).depth_share_pct is None or not isinstance(venue, DepthVenue):
+        if not isinstance(venue, DepthVenue):
             return market
         books: dict[str, Book | None] = {}
-        for asset, instrument in market.instruments.items():
+        for order in step.orders:
             try:
-                books[asset] = await venue.fetch_book(instrument.symbol)
+                books[order.asset] = await venue.fetch_book(order.symbol)
             except RetryLater as later:
-                log.info("the book of %s is not known: %s", instrument.symbol, later)
-                books[asset] = None
+                log.info("the book of %s is not known: %s", order.symbol, later)
+                books[order.asset] = None
         return replace(market, books=books)
 
     def _terms(self) -> Terms:
