@@ -127,6 +127,15 @@ async def test_maker_when_the_plan_expires_is_cancelled(stack: Stack) -> None:
     await check_books(stack)
 
 
+async def test_plan_when_it_comes_too_late_to_begin_is_expired_whatever_time_it_may_take(stack: Stack) -> None:
+    await ready(stack)
+    orders = maker(60_000)
+    soon = datetime.now(UTC) + orders.styling().longest - timedelta(seconds=1)
+    plan = await styled_plan(stack, orders, expires_at=soon)
+    await stack.send_plan(plan)
+    assert (await stack.closed(plan))["detail"] == "expired_on_arrival"
+
+
 async def test_maker_when_its_reply_is_lost_rests_once_it_is_found(stack: Stack) -> None:
     await ready(stack)
     stack.way.faults = ["lost_reply", "5xx_after"]
