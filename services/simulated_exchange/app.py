@@ -8,12 +8,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from services.simulated_exchange.adapters.sqlite import Store
+from services.simulated_exchange.binance.endpoints import Desk
+from services.simulated_exchange.binance.errors import error_body
 from services.simulated_exchange.binance.rate_gate import RateGate, RateRules
 from services.simulated_exchange.binance.routes import binance_routes
+from services.simulated_exchange.faults.control import FaultControl
+from services.simulated_exchange.faults.plan import FaultPlan
+from services.simulated_exchange.faults.requests import faulty_requests
 from services.simulated_exchange.handlers import Control, control_guard, healthz
+from services.simulated_exchange.maintenance import maintained
 from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.markets.source import PriceSource
 from services.simulated_exchange.markets.synthetic import SyntheticMarket
+from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.replay import Replay
 from services.simulated_exchange.settings import Settings
 from services.simulated_exchange.settlement import Fees
@@ -44,15 +51,17 @@ class ExchangeApp:
 
     async def start(self) -> None:
         """Listen. The venue stands where it stood: being built was its recovery."""
+        settings, faults = self._settings, FaultPlan()
+        guard = control_guard(settings.exchange_control_token.get_secret_value())
         server = web.Application(
-            middlewares=[_end_on_stop, control_guard(self._settings.exchange_control_token.get_secret_value())],
+            middlewares=[_end_on_stop, guard, faulty_requests(faults, error_body), maintained(self.venue)],
             client_max_size=MAX_BODY_BYTES,
         )
-        settings = self._settings
         rules = RateRules(settings.exchange_weight_per_minute, settings.exchange_orders_per_10s)
         gate = RateGate(rules)
         control = Control(self.venue, self._replay, gate)
-        server.add_routes([*binance_routes(self.venue, gate), *control.routes(), web.get("/healthz", healthz)])
+        server.add_routes(binance_routes(Desk(self.venue, Reads(self.venue), gate, faults)))
+        server.add_routes([*control.routes(), *FaultControl(self.venue, faults).routes(), web.get("/healthz", healthz)])
         self._runner = web.AppRunner(server, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.exchange_host, self._settings.exchange_port, reuse_address=True)

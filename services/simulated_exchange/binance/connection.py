@@ -10,6 +10,8 @@ import time
 
 from aiohttp import WSMsgType, web
 
+from services.simulated_exchange.faults.cutting import cut
+
 PING_EVERY_S = 20.0
 PONG_WITHIN_S = 60.0
 MAX_BUFFERED = 32 * 1024 * 1024
@@ -48,6 +50,15 @@ class Connection:
         self._transport.write(b"".join(frames))
         if self._transport.get_write_buffer_size() > MAX_BUFFERED:
             self._transport.abort()
+
+    def close(self) -> None:
+        """End the connection without a word, after what was written."""
+        self._transport.close()
+
+    def cut(self, payload: bytes, share: float, at: int | None) -> None:
+        """Write a message up to byte ``at`` of its frame (None: up to a share of it) and reset the connection."""
+        frame = text_frame(payload)
+        cut(self._transport, frame[: int(share * len(frame)) if at is None else at])
 
     def send(self, payload: bytes) -> None:
         """Write one message now, after whatever was queued."""

@@ -1,15 +1,16 @@
 """The calls of the dialect: one function each, reached over REST and over the websocket API alike."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.binance.parameters import Parameters
-from services.simulated_exchange.binance.rate_gate import RateRules
+from services.simulated_exchange.binance.rate_gate import RateGate
+from services.simulated_exchange.faults.plan import FaultPlan
+from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.venue import Venue
-
-DEFAULT_RULES = RateRules()
 
 
 class Security(Enum):
@@ -21,14 +22,42 @@ class Security(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call: the venue, its parameters, the account for KEY and SIGNED calls, and the wall clock (ms)."""
+class Desk:
+    """What all calls share: the venue, what accounts are shown of themselves, the rate gate, injected faults."""
 
     venue: Venue
+    reads: Reads
+    gate: RateGate
+    faults: FaultPlan
+
+    def clock_ms(self) -> int:
+        """The clock that signatures are checked against: the wall clock, skewed where that is a condition."""
+        return wall_ms() + self.venue.conditions.clock_skew_ms
+
+
+def wall_ms() -> int:
+    """The wall clock in milliseconds: for signatures, rates and /api/v3/time only."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: the desk, its parameters, the venue's clock (ms), and the account for KEY and SIGNED calls."""
+
+    desk: Desk
     parameters: Parameters
-    wall_ms: int
+    clock_ms: int
     signer: Account | None = None
-    rates: RateRules = DEFAULT_RULES
+
+    @property
+    def venue(self) -> Venue:
+        """The venue."""
+        return self.desk.venue
+
+    @property
+    def reads(self) -> Reads:
+        """What the account is shown of itself."""
+        return self.desk.reads
 
     @property
     def account(self) -> Account:

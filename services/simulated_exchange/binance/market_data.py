@@ -9,6 +9,7 @@ from services.simulated_exchange.binance.numbers import DECIMALS, text
 from services.simulated_exchange.candles import INTERVALS_MS, Candle, CandleSeries
 from services.simulated_exchange.listing import Listing, PublicTrade
 from services.simulated_exchange.orders import VenueRefusal
+from services.simulated_exchange.venue import Venue
 from shared.core.matching import Level, PriceBand
 from shared.core.money import MONEY_CONTEXT
 
@@ -31,6 +32,14 @@ def found(call: Call, symbol: str) -> Listing:
         raise from_refusal(refusal) from None
 
 
+def once_found(call: Call, symbol: str) -> Listing:
+    """A pair that is or was listed: own orders and trades outlive it (-1121)."""
+    try:
+        return call.venue.once_listed(symbol)
+    except VenueRefusal as refusal:
+        raise from_refusal(refusal) from None
+
+
 def _chosen(call: Call) -> tuple[list[Listing], bool]:
     """The pairs that ``symbol`` or ``symbols`` name (default all), and whether the answer is a single object."""
     names = call.parameters.symbols()
@@ -46,7 +55,7 @@ def ping(_call: Call) -> object:
 
 def time(call: Call) -> object:
     """GET /api/v3/time: the wall clock, against which signatures are checked."""
-    return {"serverTime": call.wall_ms}
+    return {"serverTime": call.clock_ms}
 
 
 def exchange_info(call: Call) -> object:
@@ -54,18 +63,18 @@ def exchange_info(call: Call) -> object:
     listings, _ = _chosen(call)
     return {
         "timezone": "UTC",
-        "serverTime": call.wall_ms,
-        "rateLimits": call.rates.listed(),
+        "serverTime": call.clock_ms,
+        "rateLimits": call.desk.gate.rules.listed(),
         "exchangeFilters": [],
-        "symbols": [_symbol_info(listing, call.venue.rules.band) for listing in listings],
+        "symbols": [_symbol_info(listing, call.venue) for listing in listings],
     }
 
 
-def _symbol_info(listing: Listing, band: PriceBand) -> dict[str, object]:
+def _symbol_info(listing: Listing, venue: Venue) -> dict[str, object]:
     instrument, places = listing.instrument, decimals(listing)
     return {
         "symbol": instrument.symbol,
-        "status": "TRADING" if instrument.tradable else "BREAK",
+        "status": _status(listing, venue),
         "baseAsset": instrument.base,
         "baseAssetPrecision": places,
         "quoteAsset": instrument.quote,
@@ -83,12 +92,18 @@ def _symbol_info(listing: Listing, band: PriceBand) -> dict[str, object]:
         "amendAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": _filters(listing, band),
+        "filters": _filters(listing, venue.rules.band),
         "permissions": [],
         "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "NONE",
         "allowedSelfTradePreventionModes": ["NONE"],
     }
+
+
+def _status(listing: Listing, venue: Venue) -> str:
+    if not venue.is_trading(listing.instrument.symbol):
+        return "HALT"
+    return "TRADING" if listing.instrument.tradable else "BREAK"
 
 
 def _filters(listing: Listing, band: PriceBand) -> list[dict[str, object]]:
