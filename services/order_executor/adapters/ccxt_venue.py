@@ -185,6 +185,7 @@ class CcxtVenue:
         self.rates = VenueRates(capabilities.rates)
         self._exchange = _exchange(access, self.rates)
         self._skewed = False
+        self._names: dict[str, str] = {}  # client ids of orders that were asked for in vain
 
     async def silenced(self) -> datetime:
         """See the port."""
@@ -305,14 +306,22 @@ class CcxtVenue:
         return None
 
     async def _by_trades(self, search: Search) -> VenueOrder | None:
-        """Trades since the intent whose orders are not known to be others': one of them may be ours."""
+        """Trades since the intent whose orders are not known to be others': one of them may be ours. Raises RetryLater
+        when there are more than one reading can look at: what was not looked at proves nothing.
+        """
         since_ms = int(search.since.timestamp() * 1000)
         rows = await self._trades({"symbol": search.symbol, "startTime": since_ms, "limit": _PAGE})
+        known, name = search.known_order_ids, search.client_order_id
         owners = dict.fromkeys(trade.venue_order_id for trade in reversed(rows))
-        for order_id in [owner for owner in owners if owner not in search.known_order_ids][:_OWNERS_ASKED]:
+        unknown = [owner for owner in owners if owner not in known and self._names.get(owner, name) == name]
+        for order_id in unknown[:_OWNERS_ASKED]:
             body = await self._order({"symbol": search.symbol, "orderId": order_id})
-            if body is not None and body["clientOrderId"] == search.client_order_id:
-                return await self._complete(order_of(body), search.client_order_id)
+            if body is not None and body["clientOrderId"] == name:
+                return await self._complete(order_of(body), name)
+            if body is not None:
+                self._names[order_id] = body["clientOrderId"]  # so that the next reading comes further
+        if len(rows) == _PAGE or len(unknown) > _OWNERS_ASKED:
+            raise RetryLater(f"{search.symbol}: more trades than one reading can look at", after_s=0.25)
         return None
 
     async def _trades(self, parameters: dict[str, object]) -> list[VenueTrade]:

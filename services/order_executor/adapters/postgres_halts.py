@@ -1,5 +1,6 @@
 """The kill switch in Postgres: one row per venue, changed together with the events that tell of it."""
 
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -45,17 +46,21 @@ class HaltStore:
             row = await self._pool.fetchrow(query, self._venue)
         return HaltChanged(**dict(row))
 
-    async def change(self, *, halted: bool, cause: HaltCause, reason: str, message_id: str) -> HaltChanged:
-        """Set the switch and tell of it; as it is already, nothing changes."""
+    async def change(
+        self, *, halted: bool, cause: HaltCause, reason: str, message_id: str, asked_at: datetime | None = None
+    ) -> HaltChanged:
+        """Set the switch and tell of it; as it is already, or changed later than ``asked_at``, nothing changes."""
         await self.read()
         async with self._pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(
                 "UPDATE executor.halts SET sequence = sequence + 1, halted = $2, cause = $3, reason = $4, "  # noqa: S608
-                f"changed_at = now() WHERE venue = $1 AND halted <> $2 RETURNING {_COLUMNS}",
+                "changed_at = now() WHERE venue = $1 AND halted <> $2 AND ($5::timestamptz IS NULL OR changed_at < $5) "
+                f"RETURNING {_COLUMNS}",
                 self._venue,
                 halted,
                 cause.value,
                 reason,
+                asked_at,
             )
             if row is None:
                 row = await connection.fetchrow(

@@ -134,9 +134,10 @@ async def _died(player: Player, death: Death, references: Sequence[Reference]) -
     if await player.die(death):
         return True
     for reference in references:
-        if death.number in reference.passed and reference is not death.reference:
-            if await player.die(Death(death.number, reference, death.passing, death.like)):
-                return True
+        if death.number not in reference.passed or reference is death.reference:
+            continue
+        if await player.die(Death(death.number, reference, death.passing, death.like)):
+            return True
     return False
 
 

@@ -17,6 +17,7 @@ from shared.contracts.wire import Message
 from shared.messaging.decoding import decode
 from tests.chaos.deaths.stages import Outcome, Stage, until
 from tests.chaos.deaths.world import World
+from tests.services.order_executor.rig import eventually
 
 HELD = {"BTC": "0.01", "USDT": "150"}
 TARGETS = {"BTC": "25", "ETH": "40", "SOL": "35"}
@@ -230,11 +231,14 @@ async def _closing(world: World, strategy_id: str) -> None:
         world.way.faults = ["late_reply"]
         plan = world.plan(strategy_id, TARGETS, HELD)
         await world.publish(subjects.plans(strategy_id), plan, plan.plan_id)
-        while len(world.way.orders_seen) == sent:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: _is(len(world.way.orders_seen) > sent))
         with suppress(ProcessLookupError):
             os.kill(world.lives["order_executor"].pid, signal.SIGTERM)
     await until(world, _DONE, strategy_id)
+
+
+async def _is(value: bool) -> bool:
+    return value
 
 
 async def _busy(world: World, strategy_id: str) -> None:
@@ -276,13 +280,12 @@ async def _live_with(world: World, environment: dict[str, str]) -> None:
 
 async def _unreadable(world: World, strategy_id: str) -> None:
     """A command nobody can carry out: tried again, and again, until it is among the dead letters; and a wrong one."""
-    before = (await world.jetstream.stream_info("DEAD_LETTERS")).state.messages
+    before = await world.dead_letters()
     if not await world.rows("SELECT FROM executor.plans WHERE strategy_id = $1", strategy_id):
         await world.jetstream.publish(
             subjects.executor_commands("paper"), b"no message", headers={"Nats-Msg-Id": f"{strategy_id}.unreadable"}
         )
-        while (await world.jetstream.stream_info("DEAD_LETTERS")).state.messages == before:
-            await asyncio.sleep(0.02)
+        await world.dead_letters(before + 1)
         stray = world.plan(strategy_id, TARGETS, HELD)
         await world.publish(subjects.executor_commands("paper"), stray, f"{strategy_id}.stray")
         refused = HoldStrategy(strategy_id=strategy_id, venue="paper", hold_id="")

@@ -148,14 +148,13 @@ async def _unreadable(world: World, strategy_id: str) -> None:
     """Nothing that can be read, nothing that is handled here, a fill that is not covered yet; then the story."""
     venue = _venue(strategy_id)
     if not await world.rows("SELECT FROM ledger.strategies WHERE strategy_id = $1", strategy_id):
-        before = (await world.jetstream.stream_info("DEAD_LETTERS")).state.messages
+        before = await world.dead_letters()
         await world.jetstream.publish(
             subjects.transfer_commands(venue), b"no message", headers={"Nats-Msg-Id": f"{strategy_id}.unreadable"}
         )
         stray = AcceptSuspense(venue=venue, asset="USDT", amount=D(1))
         await world.publish(subjects.transfer_commands(venue), stray, f"{strategy_id}.stray")
-        while (await world.jetstream.stream_info("DEAD_LETTERS")).state.messages < before + 2:
-            await asyncio.sleep(0.02)
+        await world.dead_letters(before + 2)
         await _fill(world, strategy_id, 1)
     await _story(world, strategy_id)
 

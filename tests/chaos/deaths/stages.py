@@ -1,14 +1,15 @@
-"""What a life is asked to do while it dies. Each play is for a strategy of its own and may be begun again at any time."""
+"""What a life is asked to do while it dies: each play is for a strategy of its own and may be begun again."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from tests.chaos.deaths.world import World
+from tests.services.order_executor.rig import eventually
 
 Outcome = dict[str, Any]
+PATIENCE_S = 60.0
 LOTS_APART = 5
 """What is bought in one phase and what is bought in two, because a death came between, is measured twice."""
 
@@ -34,8 +35,7 @@ class Stage:
 
 async def until(world: World, query: str, *arguments: object) -> None:
     """Wait for a row."""
-    while not await world.rows(query, *arguments):
-        await asyncio.sleep(0.02)
+    await eventually(lambda: world.rows(query, *arguments), PATIENCE_S)
 
 
 def differs(expected: Outcome, outcome: Outcome) -> str:

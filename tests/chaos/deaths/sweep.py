@@ -10,7 +10,7 @@ from tests.chaos.deaths.lives import Life
 from tests.chaos.deaths.stages import Outcome, Stage, differs
 from tests.chaos.deaths.world import World
 
-PLAYED_WITHIN_S = 25.0
+PLAYED_WITHIN_S = 60.0
 COMES_ROUND_S = 1.5
 """What is passed again and again (a lease renewed, a row polled) is passed within this time."""
 
@@ -27,7 +27,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Death:
-    """A death to be died: at a point, in a stage, at the n-th passing; ``like``: the points it stands for, itself too."""
+    """A death to be died: at a point, in a stage, at the n-th passing. ``like``: all points it stands for."""
 
     number: int
     reference: Reference

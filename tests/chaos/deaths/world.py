@@ -27,7 +27,7 @@ from tests.chaos.deaths.fail_points import FailPoint, Marks
 from tests.chaos.deaths.lives import Life, Nursery
 from tests.chaos.deaths.ways import Gate, Way
 from tests.servers import EmbeddedNats
-from tests.services.order_executor.rig import Exchange, ExchangeProcess
+from tests.services.order_executor.rig import Exchange, ExchangeProcess, eventually
 
 D = Decimal
 ACK_WAIT_S = 0.4
@@ -162,6 +162,15 @@ class World:
         return await self.client.request(
             subject, payload_of(message), timeout=1, headers={k: str(v) for k, v in headers_of(message, meta).items()}
         )
+
+    async def dead_letters(self, at_least: int = 0) -> int:
+        """How many there are, once there are so many."""
+
+        async def count() -> int | None:
+            messages = (await self.jetstream.stream_info("DEAD_LETTERS")).state.messages
+            return messages + 1 if messages >= at_least else None
+
+        return int(await eventually(count)) - 1
 
     async def foreign_order(self) -> None:
         """An order of the account that is not ours rests at the venue."""
