@@ -23,6 +23,58 @@ from tests.chaos.deaths.world import World
 from tests.servers import PostgresServer, execute, start_postgres
 from tests.services.order_executor.rig import ExchangeProcess
 
+NOT_PASSED = (
+    (
+        "outbox_postgres.py",
+        "enqueue",
+        "",
+        "neither executor nor ledger calls it: they add many events in one statement",
+    ),
+    ("publishing.py", "Publisher.send", "", "neither executor nor ledger sends on core NATS"),
+    ("publishing.py", "Publisher.publish", "", "the ledger publishes through its outbox only"),
+    ("publishing.py", "publish_stored", "asyncio.sleep", "a pause while NATS is away: nothing is half done"),
+    (
+        "outbox_postgres.py",
+        "OutboxRelay.run",
+        "asyncio.sleep(pause_s)",
+        "a pause after a failure: nothing is half done",
+    ),
+    (
+        "consuming.py",
+        "_Consumption._failed",
+        "self._to_dead_letters",
+        "the same call as for what is unreadable, after 25 s",
+    ),
+    ("consuming.py", "_Consumption._take", "message.nack", "a pause while the database is away: nothing is half done"),
+    ("consuming.py", "_Keepalive", "", "a word to NATS beside the handler's own work, which is died in"),
+    ("ledger/adapters/postgres.py", "PostgresJournal.trouble", "", "reads for /healthz, writes nothing"),
+    (
+        "ledger/books.py",
+        "Books._commit",
+        "self._apart",
+        "after a refusal by the database itself; it begins what is died in",
+    ),
+    ("ledger/books.py", "Books._apart", "", "after a refusal by the database itself; it begins what is died in"),
+    ("ledger/books.py", "Books._commit", "asyncio.sleep", "a pause while the database is away: nothing is half done"),
+    ("account_watch.py", "UserStreamWatch.run", "asyncio.TaskGroup", "runs for ever: it has no end but death"),
+    ("account_watch.py", "UserStreamWatch", "asyncio.sleep", "a pause after a failure: nothing is half done"),
+    ("account_watch.py", "SilenceKeeper", "asyncio.sleep", "a pause after a failure: nothing is half done"),
+    ("account_watch.py", "DepositWatch.run", "", "between two looks: nothing is half done"),
+    ("order_executor/app.py", "_joined", "", "runs for ever: it has no end but death"),
+    ("order_executor/app.py", "Executor._until_answered", "asyncio.sleep", "a pause while the venue is away"),
+    ("halting.py", "HaltSwitch.run", "", "the guards' own halt; the transaction it makes is died in with a person's"),
+    ("lease.py", "", "asyncio.sleep", "a pause between two questions: nothing is half done"),
+    ("listing.py", "", "", "reads from the venue and keeps nothing"),
+    ("order_executor/runner.py", "PlanRunners._run", "asyncio.sleep", "a pause after a failure: nothing is half done"),
+    ("resolver.py", "Resolver._look", "asyncio.sleep", "a pause while the venue is away: nothing is half done"),
+    ("ccxt_venue.py", "CcxtVenue._among_open", "", "orders of this kind never rest at the venue of the test"),
+    ("ccxt_venue.py", "CcxtVenue._before_call", "", "reads the venue's clock and keeps nothing"),
+    ("postgres_orders.py", "OrderStore._count", "", "a fill of a closed plan: told in the transaction that books it"),
+    ("postgres_reconciliation.py", "ReconciliationStore.tell_not_compared", "", "an alert after 20 s, one transaction"),
+    ("reconciler.py", "Reconciler.run", "tell_not_compared", "an alert after 20 s, one transaction"),
+)
+"""Points that no stage need pass: end of the path, beginning of the function, part of the text, and why."""
+
 STAGES: dict[str, tuple[Stage, ...]] = {
     "order_executor": executor_stages.STAGES,
     "ledger": ledger_stages.STAGES,
@@ -43,15 +95,33 @@ class Report:
     planned: int = 0
     took_s: float = 0.0
 
+    @property
+    def unexplained(self) -> list[FailPoint]:
+        """Points that no stage passes and nobody has given a reason for."""
+        return [point for point in self.unreached if not why_not(point)]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every death that was due was died, and ended as it should."""
+        return not (self.failures or self.missed or self.unexplained)
+
     def __str__(self) -> str:
         by_stage = ", ".join(f"{count} in {name}" for name, count in self.deaths.most_common())
         lines = [
             f"{self.service}: {len(self.points)} points found, {len(self.covered)} died at in {self.deaths.total()} of "
             f"{self.planned} deaths ({by_stage}), {len(self.unreached)} not passed, {self.took_s:.0f} s"
         ]
-        lines += [f"  not passed: {point}" for point in self.unreached]
+        lines += [f"  not passed: {point} ({why_not(point) or 'NO REASON GIVEN'})" for point in self.unreached]
         lines += [f"  not passed again: {self.points[death.number]}" for death in self.missed]
         return "\n".join(lines + [f"  FAILED {failure}" for failure in self.failures])
+
+
+def why_not(point: FailPoint) -> str:
+    """Why a point need not be passed; "" when it must be."""
+    for path, function, text, why in NOT_PASSED:
+        if point.path.endswith(path) and point.function.startswith(function) and text in point.text:
+            return why
+    return ""
 
 
 @asynccontextmanager
@@ -85,16 +155,18 @@ async def _begin(world: World) -> None:
     await until(world, "SELECT FROM ledger.balances WHERE account = 'wallet:paper' AND asset = 'USDT'")
 
 
-async def sweep(service: str, worlds: Sequence[World], *, each: bool, only: str = "", rehearse: bool = False) -> Report:
-    """Rehearse every stage, then die at every point that was passed, in all worlds at once."""
+async def sweep(service: str, worlds: Sequence[World], *, each: bool = False, share: int = 1, only: str = "") -> Report:
+    """Rehearse every stage, then die at every point that was passed, in all worlds at once; with ``share`` n only in
+    every n-th of the deaths, 0: in none.
+    """
     began = time.monotonic()
     report = Report(service, points_of(service))
     references = await _rehearsed(service, worlds, only)
     deaths = deaths_of(references, each=each)
     passed = {number for reference in references for number in reference.passed}
     report.unreached = [point for number, point in enumerate(report.points) if number not in passed]
-    queue = [] if rehearse else list(reversed(deaths))
-    report.planned = len(deaths)
+    queue = list(reversed(deaths[::share])) if share else []
+    report.planned = len(queue)
 
     async def work(player: Player) -> None:
         while queue:
@@ -153,7 +225,7 @@ async def _check(arguments: argparse.Namespace) -> int:
                     service, worlds, each=arguments.each, only=arguments.only, rehearse=arguments.rehearse
                 )
             print(report, flush=True)  # noqa: T201 - the report
-            failed = failed or bool(report.failures or report.missed)
+            failed = failed or not (report.is_clean or arguments.only)
     finally:
         exchange.process.end()
         await asyncio.to_thread(postgres.stop)
@@ -168,7 +240,7 @@ def main() -> None:
     parser.add_argument("--services", nargs="+", default=sorted(STAGES), choices=sorted(STAGES))
     parser.add_argument("--worlds", type=int, default=4, help="how many are swept at once")
     parser.add_argument("--each", action="store_true", help="die at each point, not once per breath")
-    parser.add_argument("--rehearse", action="store_true", help="die nowhere: only tell which points are passed")
+    parser.add_argument("--share", type=int, default=1, help="every n-th death only; 0: only tell what is passed")
     parser.add_argument("--only", default="", help="the key of one stage")
     sys.exit(asyncio.run(_check(parser.parse_args())))
 

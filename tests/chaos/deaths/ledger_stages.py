@@ -1,6 +1,9 @@
 """The stages of the ledger: every kind of entry it makes, told to it directly."""
 
 import asyncio
+import os
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -159,8 +162,20 @@ async def _unreadable(world: World, strategy_id: str) -> None:
     await _story(world, strategy_id)
 
 
-async def _behind_a_gate(world: World, _strategy_id: str) -> None:
+async def _behind_a_gate(world: World, strategy_id: str) -> None:
     await _live_with(world, {"TRIMTAB_POSTGRES_DSN": world.gated_dsn})
+    await _deposit(world, f"{strategy_id}-up")  # it is at work
+
+
+async def _closing(world: World, strategy_id: str) -> None:
+    """Asked to end in the middle of the story."""
+    venue = _venue(strategy_id)
+    if not await world.rows("SELECT FROM ledger.balances WHERE account = 'wallet:' || $1", venue):
+        await _deposit(world, strategy_id)
+        await _fund(world, strategy_id)
+        with suppress(ProcessLookupError):
+            os.kill(world.lives["ledger"].pid, signal.SIGTERM)
+    await _story(world, strategy_id)
 
 
 async def _without_database(world: World, strategy_id: str) -> None:
@@ -190,6 +205,7 @@ STAGES = (
     Stage("difference", "a difference, accepted", _difference, _books),
     Stage("birth", "start-up", _story, _books, is_birth=True),
     Stage("unreadable", "messages nobody can handle", _unreadable, _books),
+    Stage("closing", "asked to end", _closing, _books, may_end_with=frozenset({0})),
     Stage("outage", "no database", _without_database, _books, _behind_a_gate, _as_before),
 )
 """In this order points are given to stages: the quickest first."""
