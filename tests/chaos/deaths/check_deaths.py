@@ -221,9 +221,7 @@ async def _check(arguments: argparse.Namespace) -> int:
     try:
         for service in arguments.services:
             async with worlds_of(service, arguments.worlds, postgres, exchange, folder) as worlds:
-                report = await sweep(
-                    service, worlds, each=arguments.each, only=arguments.only, rehearse=arguments.rehearse
-                )
+                report = await sweep(service, worlds, each=arguments.each, only=arguments.only, share=arguments.share)
             print(report, flush=True)  # noqa: T201 - the report
             failed = failed or not (report.is_clean or arguments.only)
     finally:

@@ -249,29 +249,6 @@ async def _busy(world: World, strategy_id: str) -> None:
     world.way.faults = []
 
 
-async def _behind_a_gate(world: World, strategy_id: str) -> None:
-    await fund(world, strategy_id)
-    await _live_with(world, {"TRIMTAB_POSTGRES_DSN": world.gated_dsn})
-
-
-async def _without_database(world: World, strategy_id: str) -> None:
-    """The database is away for a while: with a plan under way, a plan that comes, and a halt that is asked for."""
-    if not await world.rows("SELECT FROM executor.plans WHERE strategy_id = $1", strategy_id):
-        await _accepted(world, strategy_id)
-        await world.gate.close()
-        world.ahead += timedelta(minutes=1)
-        with suppress(nats.errors.Error):
-            halt = HaltVenue(venue="paper", reason="no database")
-            await world.ask(subjects.halt_commands("paper"), halt, f"{strategy_id}.halt")
-        seal = SealStrategy(strategy_id=strategy_id, venue="paper")
-        await world.publish(subjects.executor_commands("paper"), seal, f"{strategy_id}.seal")
-        await asyncio.sleep(OUTAGE_S)
-        await world.gate.open()
-    await _asked(world, ResumeVenue(venue="paper"), f"{strategy_id}.resume")
-    await until(world, _DONE, strategy_id)
-    await until(world, "SELECT FROM executor.strategies WHERE strategy_id = $1 AND sealed", strategy_id)
-
-
 async def _live_with(world: World, environment: dict[str, str]) -> None:
     world.environment = environment
     await world.lives["order_executor"].kill()
@@ -380,7 +357,6 @@ STAGES = (
         _as_before,
         is_birth=True,
     ),
-    Stage("outage", "no database", _without_database, traded, _behind_a_gate, _as_before),
     Stage("slow", "a command that waits for a lock", _slow, traded, _fund_and_trade),
 )
 """In this order points are given to stages: the quickest first."""

@@ -177,6 +177,6 @@ async def test_find_order_when_more_trades_are_there_than_one_reading_looks_at_d
         found = await venue.find_order(search)
         assert found is not None
         assert found.client_order_id == "ours"
-        assert await venue.find_order(await search_for(exchange, "never sent")) is None
+        assert await venue.find_order(await search_for(exchange, "neversent")) is None
     finally:
         await exchange.call("POST", "/control/conditions", {"identity": "binance"})

@@ -231,7 +231,12 @@ def test_commission_when_taken_from_base_or_quote_comes_on_top_of_what_is_spent(
 
 
 def test_order_when_its_fee_on_top_is_not_there_is_refused(rig: Rig) -> None:
-    everything: dict[str, Any] = {"side": Side.SELL, "quantity": D(1), "price": "9600", "time_in_force": TimeInForce.IOC}
+    everything: dict[str, Any] = {
+        "side": Side.SELL,
+        "quantity": D(1),
+        "price": "9600",
+        "time_in_force": TimeInForce.IOC,
+    }
     rig.under(fee_from="base")
     assert rig.refused(**everything) is Cause.INSUFFICIENT_BALANCE
     rig.under()
