@@ -57,6 +57,21 @@ check:
 check-index *ARGS:
     uv run python -m tests.core.index_soak {{ ARGS }}
 
+[doc('Death before and after every await and commit of executor and ledger (minutes); --each: at every point by itself')]
+[group('quality')]
+check-deaths *ARGS:
+    uv run python -m tests.chaos.deaths.check_deaths {{ ARGS }}
+
+[doc('Freeze the executor for up to a minute at random moments while another takes over (ten minutes)')]
+[group('quality')]
+check-freezes *ARGS:
+    uv run python -m tests.services.order_executor.check_freezes {{ ARGS }}
+
+[doc('5,000 orders for each ambiguous reply under each rule set for client order ids (hours); --cases N for fewer')]
+[group('quality')]
+check-orders *ARGS:
+    uv run python -m tests.services.order_executor.check_orders {{ ARGS }}
+
 [doc('Bring the sources into their format')]
 [group('quality')]
 fmt:
