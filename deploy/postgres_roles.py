@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import asyncpg
 
 SCHEMAS = {"registry": "strategy_registry", "executor": "order_executor", "ledger": "ledger"}
-"""Each schema and the service that owns it."""
+"""Each schema and the service that owns it; a service may own several."""
 
 AUDITOR = "auditor"
-LOGINS = (*SCHEMAS.values(), AUDITOR)
+LOGINS = (*dict.fromkeys(SCHEMAS.values()), AUDITOR)
 """Who logs in besides the operator, who owns everything."""
 
 _APPEND = "SELECT, INSERT"
