@@ -91,7 +91,7 @@ bench *ARGS:
 [doc('Write .env with fresh secrets for compose; those it has already stay')]
 [group('compose')]
 compose-env:
-    umask 077 && touch .env && for name in {{ secrets }}; do grep -q "^$name=" .env || \
+    umask 077 && touch .env && chmod 600 .env && for name in {{ secrets }}; do grep -q "^$name=" .env || \
         echo "$name=$(python3 -c 'import secrets; print("t" + secrets.token_hex(24))')" >> .env; done
 
 [doc('Build the images and start the system in containers; ARGS go to compose (--scale strategy-evaluator=3)')]

@@ -21,7 +21,7 @@ SCHEMAS = {
     "ledger": "ledger",
     "ledger_results": "ledger",
 }
-"""Each schema and the service that owns it."""
+"""Each schema and the service that owns it; a service may own several."""
 
 AUDITOR = "auditor"
 LOGINS = (*dict.fromkeys(SCHEMAS.values()), AUDITOR)
