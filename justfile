@@ -57,6 +57,11 @@ check:
 check-index *ARGS:
     uv run python -m tests.core.index_soak {{ ARGS }}
 
+[doc('Put 100,000 fills through the ledger, compute everything again and compare (minutes)')]
+[group('quality')]
+check-books *ARGS:
+    uv run python -m tests.services.ledger.books_soak {{ ARGS }}
+
 [doc('Bring the sources into their format')]
 [group('quality')]
 fmt:
