@@ -72,6 +72,11 @@ check-freezes *ARGS:
 check-orders *ARGS:
     uv run python -m tests.services.order_executor.check_orders {{ ARGS }}
 
+[doc('Put 100,000 fills through the ledger, compute everything again and compare (minutes)')]
+[group('quality')]
+check-books *ARGS:
+    uv run python -m tests.services.ledger.books_soak {{ ARGS }}
+
 [doc('Bring the sources into their format')]
 [group('quality')]
 fmt:
