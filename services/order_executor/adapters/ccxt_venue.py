@@ -49,8 +49,7 @@ log = logging.getLogger(__name__)
 
 _PAGE = 1000
 _NO_SUCH_ORDER = -2013
-_CLOCK_SKEWED = -1021
-_OWNERS_ASKED = 20
+_CLOCK_SKEWED, _OWNERS_ASKED = -1021, 20
 _PLACE, _SUBSCRIBE = "POST /api/v3/order", "WS userDataStream.subscribe.signature"
 _NS_PER_MS = 1_000_000
 
@@ -309,20 +308,20 @@ class CcxtVenue:
         """Trades since the intent whose orders are not known to be others': one of them may be ours. Raises RetryLater
         when there are more than one reading can look at: what was not looked at proves nothing.
         """
-        since_ms = int(search.since.timestamp() * 1000)
-        rows = await self._trades({"symbol": search.symbol, "startTime": since_ms, "limit": _PAGE})
+        since = {"startTime": int(search.since.timestamp() * 1000)}
+        rows = await self._trades({"symbol": search.symbol, **since, "limit": _PAGE})
         known, name = search.known_order_ids, search.client_order_id
         owners = dict.fromkeys(trade.venue_order_id for trade in reversed(rows))
         unknown = [owner for owner in owners if owner not in known and self._names.get(owner, name) == name]
         for order_id in unknown[:_OWNERS_ASKED]:
-            body = await self._order({"symbol": search.symbol, "orderId": order_id})
-            if body is not None and body["clientOrderId"] == name:
+            if (body := await self._order({"symbol": search.symbol, "orderId": order_id})) is None:
+                continue
+            if body["clientOrderId"] == name:
                 return await self._complete(order_of(body), name)
-            if body is not None:
-                self._names[order_id] = body["clientOrderId"]  # so that the next reading comes further
-        if len(rows) == _PAGE or len(unknown) > _OWNERS_ASKED:
-            raise RetryLater(f"{search.symbol}: more trades than one reading can look at", after_s=0.25)
-        return None
+            self._names[order_id] = body["clientOrderId"]  # so that the next reading comes further
+        if len(rows) < _PAGE and len(unknown) <= _OWNERS_ASKED:
+            return None
+        raise RetryLater(f"{search.symbol}: more trades than one reading can look at", after_s=0.25)
 
     async def _trades(self, parameters: dict[str, object]) -> list[VenueTrade]:
         rows = await self._ask(self._exchange.private_get_mytrades(parameters))

@@ -62,6 +62,8 @@ NOT_PASSED = (
     ("account_watch.py", "DepositWatch.run", "", "between two looks: nothing is half done"),
     ("order_executor/app.py", "_joined", "", "runs for ever: it has no end but death"),
     ("order_executor/app.py", "Executor._until_answered", "asyncio.sleep", "a pause while the venue is away"),
+    ("postgres_halts.py", "", "_cut_off_who_hangs", "ends what hangs, then begins again: see test_halts"),
+    ("postgres_halts.py", "HaltStore._cut_off_who_hangs", "", "ends what hangs: one statement, see test_halts"),
     ("halting.py", "HaltSwitch.run", "", "the guards' own halt; the transaction it makes is died in with a person's"),
     ("lease.py", "", "asyncio.sleep", "a pause between two questions: nothing is half done"),
     ("listing.py", "", "", "reads from the venue and keeps nothing"),
