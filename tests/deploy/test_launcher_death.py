@@ -48,7 +48,7 @@ def children_of(folder: Path) -> list[int]:
     return [*pids, content["reaper_pid"], int((folder.parent / "grandchild").read_text())]
 
 
-def until(condition: Callable[[], object], within_s: float = 15.0) -> None:
+def until(condition: Callable[[], object], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "not in time"

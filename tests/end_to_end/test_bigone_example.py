@@ -39,7 +39,7 @@ def price_file(folder: Path, rows: Sequence[dict[str, Decimal]]) -> Path:
     return path
 
 
-async def strategy_after(running: RunningStack, condition: str, value: Any, within_s: float = 15) -> dict[str, Any]:
+async def strategy_after(running: RunningStack, condition: str, value: Any, within_s: float = 60.0) -> dict[str, Any]:
     """The strategy's detail once ``condition`` (a key of its last plan, or its newest decision's code) is ``value``."""
     async with asyncio.timeout(within_s):
         while True:
@@ -51,7 +51,7 @@ async def strategy_after(running: RunningStack, condition: str, value: Any, with
             await asyncio.sleep(0.05)
 
 
-async def decision_after(running: RunningStack, market_day: str, within_s: float = 15) -> dict[str, Any]:
+async def decision_after(running: RunningStack, market_day: str, within_s: float = 60.0) -> dict[str, Any]:
     """The newest decision once one was made at the given market day."""
     async with asyncio.timeout(within_s):
         while True:

@@ -77,7 +77,7 @@ class Life:
         wallets = (await self.running.gateway.get("/wallets"))["wallets"]
         return Decimal(wallets[0]["balances"].get("USDT", "0"))
 
-    async def until(self, strategy_id: str, *statuses: str, within_s: float = 20) -> dict[str, Any]:
+    async def until(self, strategy_id: str, *statuses: str, within_s: float = 60.0) -> dict[str, Any]:
         """The strategy once its status is one of these."""
 
         async def there() -> dict[str, Any] | None:
@@ -87,7 +87,7 @@ class Life:
         found: dict[str, Any] = await eventually(there, f"{strategy_id} is not {statuses}", within_s)
         return found
 
-    async def closed(self, strategy_id: str, wallet_before: Decimal, within_s: float = 25) -> Decimal:
+    async def closed(self, strategy_id: str, wallet_before: Decimal, within_s: float = 60.0) -> Decimal:
         """What a strategy brought back to the wallet: it is closed, holds nothing, and the wallet has the money."""
         await self.until(strategy_id, "closed", within_s=within_s)
 

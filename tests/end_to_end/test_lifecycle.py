@@ -105,7 +105,7 @@ class Door:
         return await self.detail_when(strategy, is_there, f"it is not at {targets}", 30)
 
     async def detail_when(
-        self, strategy: str, condition: Callable[[dict[str, Any]], bool], what: str, within_s: float = 20
+        self, strategy: str, condition: Callable[[dict[str, Any]], bool], what: str, within_s: float = 60.0
     ) -> dict[str, Any]:
         """The strategy once a condition holds for it."""
 

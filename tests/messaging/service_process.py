@@ -55,7 +55,7 @@ class ServiceProcess:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    async def ended(self, within_s: float = 15.0) -> int:
+    async def ended(self, within_s: float = 60.0) -> int:
         code = await asyncio.wait_for(self.process.wait(), within_s)
         await self._reader
         return code

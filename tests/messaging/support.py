@@ -33,7 +33,7 @@ def stream(name: str, subject: str, **options: object) -> StreamSpec:
 DEAD = stream("DEAD_LETTERS", "dead-letters.>")
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 10.0, what: str = "condition") -> float:
+async def until(condition: Callable[[], bool], *, within_s: float = 60.0, what: str = "condition") -> float:
     """Wait for a condition; returns the seconds it took."""
     began = time.monotonic()
     while not condition():
@@ -43,7 +43,7 @@ async def until(condition: Callable[[], bool], *, within_s: float = 10.0, what: 
     return time.monotonic() - began
 
 
-async def until_true(ask: Callable[[], Awaitable[bool]], *, within_s: float = 10.0, what: str = "condition") -> float:
+async def until_true(ask: Callable[[], Awaitable[bool]], *, within_s: float = 60.0, what: str = "condition") -> float:
     began = time.monotonic()
     while not await ask():
         if time.monotonic() - began > within_s:

@@ -40,7 +40,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 Rows = list[asyncpg.Record]
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 20.0) -> Any:
+async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 60.0) -> Any:
     """The first true answer of ``condition``; fails after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -369,7 +369,7 @@ class Stack:
     async def send_plan(self, plan: RebalancePlanned, again: str = "") -> None:
         await self.publish(subjects.plans(plan.strategy_id), plan, plan.plan_id + again)
 
-    async def closed(self, plan: RebalancePlanned, timeout_s: float = 25.0) -> asyncpg.Record:
+    async def closed(self, plan: RebalancePlanned, timeout_s: float = 60.0) -> asyncpg.Record:
         """The row of the plan once it is closed."""
 
         async def row() -> Any:

@@ -17,7 +17,7 @@ from shared.core.matching import Side
 from shared.venues.port import NotSent, OrderRefused, OrderRequest, Search
 from tests.servers import EmbeddedNats
 from tests.services.order_executor.faulty_way import FaultyWay
-from tests.services.order_executor.rig import Exchange, ExchangeProcess, Stack, eventually, plan_for
+from tests.services.order_executor.rig import Exchange, ExchangeProcess, Process, Stack, eventually, plan_for
 from tests.services.order_executor.test_plans import THREE, check_books, ready
 
 
@@ -45,6 +45,10 @@ async def counts(exchange: Exchange) -> dict[str, Any]:
 
 def order(number: int) -> OrderRequest:
     return OrderRequest(f"rate{number}", "BTCUSDT", Side.BUY, Decimal("0.001"), Decimal(10))
+
+
+async def says(process: Process, words: str) -> bool:
+    return words in process.log.read_text()
 
 
 async def hammer(venue: CcxtVenue, numbers: Iterator[int], until: float) -> int:
@@ -131,6 +135,8 @@ async def test_executor_when_banned_and_restarted_asks_nothing_until_the_end_and
         await exchange.deposit("first", "USDT", "10000")
         process = stack.process()
         await eventually(lambda: stack.rows("SELECT FROM executor.accounts WHERE opened_at IS NOT NULL"))
+        other = stack.process("2")  # stands by already: the ban shall not end while it is being loaded
+        await eventually(lambda: says(other, "standing by"))
         stack.prices.paused = True  # the rig asks the exchange, too
         await asyncio.sleep(0.5)
         banned = await exchange.call("POST", "/control/rates/ban", {"seconds": 8})
@@ -138,7 +144,6 @@ async def test_executor_when_banned_and_restarted_asks_nothing_until_the_end_and
         end = datetime.fromtimestamp(banned["banned_until_ms"] / 1000, UTC)
         await eventually(lambda: stack.rows(recorded, end))
         process.end()
-        process = stack.process("2")
         before = await counts(exchange)
         assert before["while_banned"] >= 1
         epoch = "SELECT FROM executor.accounts WHERE epoch = 2"

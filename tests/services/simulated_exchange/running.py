@@ -148,7 +148,7 @@ class ExchangeProcess:
             return False
 
 
-async def until(condition: Callable[[], Any], deadline_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], deadline_s: float = 60.0) -> None:
     """Poll a condition (plain or async) until it holds."""
     end = time.monotonic() + deadline_s
     while True:

@@ -42,7 +42,7 @@ SUBJECT_OF: dict[str, Callable[[Any], str]] = {
 }
 
 
-async def until(condition: Callable[[], bool], what: str, within_s: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"not in {within_s} s: {what}"

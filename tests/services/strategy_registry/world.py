@@ -203,7 +203,7 @@ class World:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(30)
 
-    def until(self, condition: Callable[[], Any], what: str, within_s: float = 15.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
         """Wait for a truthy answer and return it."""
         deadline = time.monotonic() + within_s
         while not (found := condition()):
