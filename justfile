@@ -2,7 +2,7 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-secrets := "TRIMTAB_NATS_PASSWORD TRIMTAB_POSTGRES_PASSWORD TRIMTAB_API_TOKEN TRIMTAB_EXCHANGE_API_KEY TRIMTAB_EXCHANGE_API_SECRET TRIMTAB_EXCHANGE_CONTROL_TOKEN"
+secrets := "TRIMTAB_NATS_PASSWORD TRIMTAB_NATS_PASSWORD_PRICE_FEED TRIMTAB_NATS_PASSWORD_STRATEGY_REGISTRY TRIMTAB_NATS_PASSWORD_STRATEGY_EVALUATOR TRIMTAB_NATS_PASSWORD_ORDER_EXECUTOR TRIMTAB_NATS_PASSWORD_LEDGER TRIMTAB_NATS_PASSWORD_GATEWAY TRIMTAB_NATS_PASSWORD_AUDITOR TRIMTAB_POSTGRES_PASSWORD TRIMTAB_POSTGRES_PASSWORD_STRATEGY_REGISTRY TRIMTAB_POSTGRES_PASSWORD_ORDER_EXECUTOR TRIMTAB_POSTGRES_PASSWORD_LEDGER TRIMTAB_POSTGRES_PASSWORD_AUDITOR TRIMTAB_API_TOKEN TRIMTAB_EXCHANGE_API_KEY TRIMTAB_EXCHANGE_API_SECRET TRIMTAB_EXCHANGE_CONTROL_TOKEN"
 
 [private]
 default:
@@ -78,16 +78,21 @@ fmt:
     uv run ruff format .
     uv run ruff check --fix .
 
+[doc('Write what is generated from the sources: the rights of the users of NATS, the descriptions of the events')]
+[group('quality')]
+docs:
+    uv run python -m deploy.documents
+
 [doc('Measure: ticks per second and latencies; ARGS go to every benchmark (--json)')]
 [group('quality')]
 bench *ARGS:
     for file in tests/benchmarks/[a-z]*.py; do uv run python -m "tests.benchmarks.$(basename "$file" .py)" {{ ARGS }}; done
 
-[doc('Write .env with fresh secrets for compose, unless there is one')]
+[doc('Write .env with fresh secrets for compose; those it has already stay')]
 [group('compose')]
 compose-env:
-    test -e .env || (umask 077 && for name in {{ secrets }}; do \
-        echo "$name=$(python3 -c 'import secrets; print("t" + secrets.token_hex(24))')"; done > .env)
+    umask 077 && touch .env && for name in {{ secrets }}; do grep -q "^$name=" .env || \
+        echo "$name=$(python3 -c 'import secrets; print("t" + secrets.token_hex(24))')" >> .env; done
 
 [doc('Build the images and start the system in containers; ARGS go to compose (--scale strategy-evaluator=3)')]
 [group('compose')]

@@ -15,7 +15,19 @@ def program() -> "typer.Typer":
     """The commands."""
     import typer
 
-    from deploy.command_line import demo, events, halts, notifications, reconcile, stack, strategy, wallet
+    from deploy.command_line import (
+        audit,
+        audit_streams,
+        demo,
+        events,
+        halts,
+        notifications,
+        reconcile,
+        stack,
+        strategy,
+        streams,
+        wallet,
+    )
 
     app = typer.Typer(
         name="trimtab",
@@ -30,6 +42,9 @@ def program() -> "typer.Typer":
     app.add_typer(wallet.app, name="wallet")
     app.add_typer(reconcile.app, name="reconcile")
     app.add_typer(events.app, name="events")
+    app.add_typer(streams.app, name="streams")
+    audit_streams.register(audit.app)
+    app.add_typer(audit.app, name="audit")
     app.command()(notifications.notifications)
     app.command()(halts.halt)
     app.command()(halts.resume)

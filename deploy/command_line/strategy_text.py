@@ -81,7 +81,7 @@ def print_strategy(one: Mapping[str, Any], console: Console) -> None:
 def _print_further_rules(document: Mapping[str, Any], console: Console) -> None:
     for name in ("take_profit", "stop_loss"):
         if name in document:
-            console.print(f"{name.replace('_', '-')} {level_in_words(document[name])}")
+            console.print(f"{name.replace('_', '-')} {level_in_words(document[name], document['funding_asset'])}")
     if "auto_invest" in document:
         console.print(f"Auto-Invest: {auto_invest_in_words(document['auto_invest'], document['funding_asset'])}")
 
@@ -153,11 +153,15 @@ def rule_in_words(rebalance: Mapping[str, Any]) -> str:
     return f"rebalances by {in_words(rebalance)}"
 
 
-_ACTIONS: Mapping[str, str] = {"keep": ", then the coins are returned as they are", "pause": ", then it pauses"}
+_ACTIONS: Mapping[str, str] = {
+    "sell": "sells everything into {funding} and returns it to the wallet",
+    "keep": "returns the coins to the wallet as they are",
+    "pause": "pauses and keeps what it holds",
+}
 
 
-def level_in_words(written: Any) -> str:
-    """A take-profit or stop-loss in words."""
+def level_in_words(written: Any, funding_asset: str) -> str:
+    """When a take-profit or stop-loss acts, and what it does then, in words."""
     level = written if isinstance(written, dict) else {"percent": written}
     text = f"at {level['percent']} % of the money put in"
     if level.get("trailing") is True:
@@ -165,7 +169,7 @@ def level_in_words(written: Any) -> str:
     elif "trailing" in level:
         text = f"armed {text}, when the profit has fallen {level['trailing']} points from its peak"
     text = f"{text}, on {level['confirm']} consecutive quotes" if "confirm" in level else text
-    return text + _ACTIONS.get(level.get("action", ""), "")
+    return f"{text}: {_ACTIONS[level.get('action', 'sell')].format(funding=funding_asset)}"
 
 
 def auto_invest_in_words(written: Mapping[str, Any], funding_asset: str) -> str:

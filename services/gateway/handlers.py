@@ -2,6 +2,7 @@
 
 from fastapi import Depends, FastAPI, Response
 
+from services.gateway.audit_routes import audit_routes
 from services.gateway.backing import Backing
 from services.gateway.event_routes import event_routes
 from services.gateway.halt_routes import halt_routes
@@ -37,6 +38,7 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
         venue_routes(backing),
         halt_routes(backing),
         event_routes(backing),
+        audit_routes(backing),
     )
     for router in routers:
         http.include_router(router, dependencies=protected, responses=ERRORS)

@@ -1,22 +1,31 @@
 """The ledger put together: consumers -> books -> journal and outbox in PostgreSQL -> relay."""
 
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from services.ledger.adapters.postgres import PostgresJournal
+from services.ledger.adapters.postgres_heads import PostgresHeads
+from services.ledger.adapters.signing_key import load_or_make_key
 from services.ledger.books import Books
 from services.ledger.handlers import Handlers
+from services.ledger.heads import Signer
+from services.ledger.proofs import Proofs
 from services.ledger.settings import Settings
 from shared.contracts import subjects
+from shared.contracts.audit import ProveConsistency, ProveInclusion, ShowTreeHead
 from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS
 from shared.contracts.reconciliation import AcceptSuspense
+from shared.contracts.wire import Message
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
 from shared.messaging.database_postgres import create_pool
 from shared.messaging.health import Health
 from shared.messaging.outbox_postgres import OutboxRelay
-from shared.messaging.requests import serve
+from shared.messaging.requests import Answer, serve
+
+log = logging.getLogger(__name__)
 
 SCHEMA = "ledger"
 
@@ -55,10 +64,27 @@ class LedgerApp:
         consume(self._broker, LEDGER_COMMANDS, handlers.commands)
         consume(self._broker, LEDGER_DIFFERENCES, handlers.differences)
         serve(self._broker, subjects.LEDGER_COMMANDS, self.name, {AcceptSuspense: handlers.accept})
+        proofs = self._proofs(pool, relay)
         self.health.add("journal", self._journal.trouble)
         self.health.add("books", books.trouble)
-        self._background = (books.run, relay.run)
+        self.health.add("tree heads", proofs.trouble)
+        self._background = (books.run, relay.run, lambda: proofs.sign_every(settings.ledger_head_interval_s))
         await self._broker.start()
+
+    def _proofs(self, pool: Any, relay: OutboxRelay) -> Proofs:
+        """The log's heads and proofs, and who answers for them. Raises Stop when the key cannot be used."""
+        file = self._settings.ledger_signing_key_file
+        if file is None:
+            log.warning("no tree heads are signed: TRIMTAB_LEDGER_SIGNING_KEY_FILE is not set")
+        signer = None if file is None else Signer(load_or_make_key(file))
+        proofs = Proofs(PostgresHeads(pool, lambda: datetime.now(UTC), signer), relay.wake)
+        answers: dict[type[Message], Answer] = {
+            ShowTreeHead: proofs.show_head,
+            ProveInclusion: proofs.prove_inclusion,
+            ProveConsistency: proofs.prove_consistency,
+        }
+        serve(self._broker, subjects.AUDIT_COMMANDS, self.name, answers)
+        return proofs
 
     async def stop(self) -> None:
         """Let go of NATS, then of the database."""

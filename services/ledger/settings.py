@@ -1,5 +1,7 @@
 """Settings of the ledger, from the environment."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -17,4 +19,11 @@ class Settings(ServiceSettings):
     )
     ledger_fills_in_flight: int = Field(
         default=64, ge=1, le=256, description="Fills handled at once; more of them share a commit."
+    )
+    ledger_signing_key_file: Path | None = Field(
+        default=None,
+        description="File of the key that signs tree heads (Ed25519), made when missing. None: no heads are signed.",
+    )
+    ledger_head_interval_s: float = Field(
+        default=60.0, gt=0, le=3600, description="Pause between two tree heads, as long as something is posted."
     )

@@ -39,6 +39,10 @@ class InstrumentListing:
             self._unreconciled = bases
             self._changed.set()
 
+    def symbol_of(self, asset: str) -> str:
+        """The venue's name of the asset's pair; "" for the quote currency and for what is not listed."""
+        return next((listed.symbol for listed in self._newest if listed.base == asset), "")
+
     async def read(self) -> None:
         """Read them once, as soon as the venue answers."""
         while True:

@@ -37,8 +37,7 @@ class Book(Protocol):
 
 def provable_from(order: OrderRecord, capabilities: VenueCapabilities) -> datetime:
     """From when on (wall clock) a reading that does not find the order counts towards its absence."""
-    wait_ms = capabilities.receive_window_ms + capabilities.read_lag_ms
-    return order.send_deadline + timedelta(milliseconds=wait_ms)
+    return order.send_deadline + timedelta(milliseconds=capabilities.doubt_ms)
 
 
 class Resolver:

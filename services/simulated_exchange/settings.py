@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -18,6 +19,12 @@ class Settings(ServiceSettings):
     exchange_port: int = Field(default=8090, ge=0, le=65535, description="Port of HTTP and websockets; 0: any free.")
     exchange_state_dir: Path = Field(
         default=Path(".trimtab/exchange"), description="Folder of the venue's books; belongs to one market."
+    )
+    exchange_dialect: Literal["binance", "bigone"] = Field(
+        default="binance", description="Whose interface the venue has; belongs to its folder."
+    )
+    exchange_market_buy_amount: Literal["quote", "base"] = Field(
+        default="quote", description="What the amount of a market buy is on BigONE: what it costs, or what it brings."
     )
     exchange_prices_file: str = Field(
         default="", description="Prices to replay (.csv, .csv.gz, .parquet); empty: a synthetic market."

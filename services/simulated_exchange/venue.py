@@ -7,7 +7,7 @@ one thread, so commands never interleave. Orders of different accounts never mee
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
@@ -18,7 +18,7 @@ from services.simulated_exchange.conditions import Conditions
 from services.simulated_exchange.execution_plan import Planned, plan_fills
 from services.simulated_exchange.identity import RULE_SETS, is_duplicate
 from services.simulated_exchange.listing import Listing
-from services.simulated_exchange.markets.instruments import QUOTE
+from services.simulated_exchange.markets.instruments import QUOTE, derive_instrument
 from services.simulated_exchange.markets.source import PriceSource
 from services.simulated_exchange.orders import (
     BalancesChanged,
@@ -37,32 +37,13 @@ from services.simulated_exchange.orders import (
     VenueEvent,
     VenueRefusal,
 )
-from services.simulated_exchange.settlement import Charge, Fees, locked_amount, locks_balance, settle_fill
+from services.simulated_exchange.settlement import Charge, locked_amount, locks_balance, settle_fill
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.errors import Refused
-from shared.core.matching import BookShape, OrderTerms, PriceBand, Side, crosses, fills_at_rest, filter_failures
+from shared.core.matching import OrderTerms, Side, crosses, fills_at_rest, filter_failures
 from shared.core.money import ZERO, plain
 
 Listener = Callable[[Sequence[VenueEvent]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class VenueRules:
-    """What an operator sets: book shape, fees in basis points, smallest order in USDT, price band."""
-
-    shape: BookShape
-    fees: Fees
-    min_notional: Decimal
-    band: PriceBand
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayState:
-    """Position of the market: ``row`` is current, ``ticks`` prices were told so far."""
-
-    row: int
-    ticks: int
-    paused: bool
-    rows_per_second: float
 
 
 class Venue:
@@ -73,9 +54,17 @@ class Venue:
         self.rules = rules
         self._store = store
         self._listeners: list[Listener] = []
-        self.conditions = Conditions.model_validate_json(store.conditions() or "{}")
-        fees, last_ids = rules.fees, store.last_trade_ids()
-        self._board = Board(source, rules.shape, rules.min_notional, fees.taker_bps, last_ids)
+        kept_conditions = store.conditions()
+        self.conditions = (
+            Conditions.model_validate_json(kept_conditions) if kept_conditions else Conditions(identity=rules.identity)
+        )
+        derive = partial(
+            derive_instrument,
+            min_notional=rules.min_notional,
+            taker_fee_bps=rules.fees.taker_bps,
+            coarsest_lot_exponent=rules.coarsest_lot_exponent,
+        )
+        self._board = Board(source, rules.shape, derive, store.last_trade_ids())
         self.listings = self._board.listings
         self.columns = self._board.columns
         self.accounts: dict[int, Account] = {account.account_id: account for account in store.accounts()}
@@ -89,6 +78,7 @@ class Venue:
         if not kept:
             with store.transaction():
                 self._save_state()
+        self._board.stopped = store.stopped_pairs()
         ticks = self._board.warm_up(self.state.row)
         if self.state.row == 0 and self.state.ticks == 0:
             self.state = replace(self.state, ticks=ticks)
@@ -129,14 +119,15 @@ class Venue:
         return symbol not in self.conditions.halted | self.conditions.delisted
 
     def change_conditions(self, conditions: Conditions) -> None:
-        """Other conditions from now on. Resting orders of pairs newly delisted expire. Raises Refused."""
+        """Orders of pairs delisted expire, of pairs that trade again fill where they cross. Raises Refused."""
         for name in ("halted", "delisted"):
             unknown = sorted(getattr(conditions, name) - self.listings.keys())
             if unknown:
                 raise Refused.one(name, unknown[0], "symbols of the market, as in BTCUSDT", "is not a pair here")
         events: list[VenueEvent] = []
         with self._store.transaction():
-            self._store.save_conditions(conditions.model_dump_json())
+            again = self._board.stop(conditions.halted | conditions.delisted, self.state.row)
+            self._store.save_conditions(conditions.model_dump_json(), self._board.stopped)
             for symbol in sorted(conditions.delisted):
                 for order in self._open[symbol].values():
                     order.updated_ms = self.market_ms
@@ -144,10 +135,12 @@ class Venue:
                     self._save(self.accounts[order.account_id], order, [])
                     events.append(OrderReported(copy.copy(order), Change.EXPIRED))
                     events.append(self._balances_of(order, self.listings[symbol], []))
-        for symbol in conditions.delisted:
-            self._open[symbol].clear()
-        self.conditions = conditions
-        self._tell(events)
+                self._open[symbol].clear()
+            self.conditions = conditions
+            for listing in again:
+                events += self._fill_resting(listing, self.market_ms)
+        symbols = tuple(listing.instrument.symbol for listing in again)
+        self._tell([RowBecameCurrent(self.state.row, symbols), *events] if symbols else events)
 
     def listen(self, listener: Listener) -> None:
         """Have every event told to ``listener``, after its commit, in order."""
@@ -170,10 +163,9 @@ class Venue:
         if self.ended:
             return False
         row, time_ms = self.state.row + 1, self.source.time_ms(self.state.row + 1)
-        frozen = self.conditions.halted | self.conditions.delisted
         events: list[VenueEvent] = []
         with self._store.transaction():
-            ticked = self._board.tick(row, frozen.__contains__)
+            ticked = self._board.tick(row)
             state = self.state
             ticks = state.ticks + len(ticked)
             self.state = ReplayState(row, ticks, state.paused, state.rows_per_second)
@@ -310,8 +302,9 @@ class Venue:
         self, account: Account, symbol: str, order_id: int | None, client_order_id: str, cancel_id: str
     ) -> Order:
         """Cancel an open order by id or client id; ``cancel_id`` names the cancellation. Raises VenueRefusal."""
+        by_client_id = order_id is None and RULE_SETS[self.conditions.identity].queryable
         for order in self.open_orders(account, symbol):
-            if order.order_id == order_id or (order_id is None and order.client_order_id == client_order_id):
+            if order.order_id == order_id or (by_client_id and order.client_order_id == client_order_id):
                 break
         else:
             raise VenueRefusal(Cause.UNKNOWN_ORDER, client_order_id or str(order_id))
@@ -333,7 +326,7 @@ class Venue:
     def matching_orders(
         self, account: Account, symbol: str, order_id: int | None, client_order_id: str
     ) -> Iterator[Order]:
-        """The order with an id, else all that have a client id, newest first."""
+        """The order with an id (``symbol`` "": in whichever pair), else all with a client id, newest first."""
         return self._store.matching_orders(account.account_id, symbol, order_id, client_order_id)
 
     def orders(self, account: Account, symbol: str) -> Iterator[Order]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from services.strategy_evaluator.portfolios import Portfolio
-from shared.core.bulk_certificates import PlainCase, plain_case
+from shared.core.plain_cases import PlainCase, plain_case
 from shared.core.situation import Market
 
 

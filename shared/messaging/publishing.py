@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +53,34 @@ async def publish_stored(
             if loop.time() + PAUSE_S >= deadline:
                 raise RetryLater(f"{subject}: not acknowledged in {give_up_after_s} s: {error!r}") from error
         await asyncio.sleep(PAUSE_S)
+
+
+async def publish_window(
+    jetstream: JetStreamContext, subject: str, messages: Sequence[tuple[bytes, dict[str, Any]]]
+) -> tuple[int, Exception | None]:
+    """Publish (body, headers) of one subject without waiting in between; how many of the first are stored, and why no
+    more.
+
+    They are handed to the connection in one piece: when it breaks, the server has the first so many of them and none
+    after. What is not acknowledged may be stored all the same; publish it again with the same ``Nats-Msg-Id``.
+    """
+    acknowledgements = []
+    stored = 0
+    try:
+        for body, headers in messages:
+            # Does not yield to the event loop: nothing of another connection's life can come in between.
+            acknowledgements.append(await jetstream.publish_async(subject, body, headers=dict(headers)))
+        async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
+            for acknowledgement in acknowledgements:
+                await acknowledgement
+                stored += 1
+    except Exception as error:  # noqa: BLE001 - told to the caller with what was stored before it
+        return stored, error
+    finally:
+        for acknowledgement in acknowledgements[stored:]:
+            if not acknowledgement.cancel() and not acknowledgement.cancelled():
+                acknowledgement.exception()  # looked at, so that nobody complains that it was not
+    return stored, None
 
 
 class Publisher:

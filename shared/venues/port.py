@@ -148,6 +148,12 @@ class Venue(Protocol):
         Raises NotSent, OrderRefused, OutcomeUnknown; never retries by itself.
         """
 
+    async def cancel_order(self, symbol: str, client_order_id: str, venue_order_id: str = "") -> None:
+        """Ask for the end of an order; what became of it is for ``find_order`` to say.
+
+        Raises RetryLater (also where the venue knows no such open order), Stop.
+        """
+
     async def find_order(self, search: Search) -> VenueOrder | None:
         """One reading: by client id, then open orders, then trades. None when all of them agree that it is absent."""
 
@@ -164,7 +170,7 @@ class Venue(Protocol):
         """Every order of the account that rests now, in any pair."""
 
     async def fetch_trades(self, symbol: str, since: datetime) -> tuple[VenueTrade, ...]:
-        """Trades of the account in a pair since a moment of market time, oldest first; at most one page of them."""
+        """Trades of the account in a pair since a moment of market time, as far as the venue tells, oldest first."""
 
     async def silenced(self) -> datetime:
         """Wait until the venue wants to be left alone (too many requests, a ban); until when (wall clock)."""

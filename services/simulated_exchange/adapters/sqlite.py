@@ -4,8 +4,9 @@ A killed process loses nothing that was committed. With ``synchronous=NORMAL`` a
 never the file's consistency. Amounts are text, exact; times are market milliseconds.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -180,9 +181,9 @@ class Store:
     def matching_orders(
         self, account_id: int, symbol: str, order_id: int | None, client_order_id: str
     ) -> Iterator[Order]:
-        """The order with an id, else all with a client order id, newest first."""
+        """The order with an id (``symbol`` "": in whichever pair), else all with a client order id, newest first."""
         if order_id is not None:
-            query = "SELECT * FROM orders WHERE order_id = ? AND account_id = ? AND symbol = ?"
+            query = "SELECT * FROM orders WHERE order_id = ? AND account_id = ? AND ? IN ('', symbol)"
             rows = self._db.execute(query, (order_id, account_id, symbol))
         else:
             query = """SELECT * FROM orders WHERE client_order_id = ? AND account_id = ? AND symbol = ?
@@ -202,9 +203,15 @@ class Store:
         row = self._db.execute("SELECT value FROM meta WHERE name = 'conditions'").fetchone()
         return row[0] if row else ""
 
-    def save_conditions(self, conditions: str) -> None:
-        """Keep the conditions."""
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('conditions', ?)", (conditions,))
+    def stopped_pairs(self) -> dict[str, int]:
+        """Pairs that stand still, with the row of their last price."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'stopped'").fetchone()
+        return json.loads(row[0]) if row else {}
+
+    def save_conditions(self, conditions: str, stopped: Mapping[str, int]) -> None:
+        """Keep the conditions, and the pairs that stand still because of them."""
+        values = (("conditions", conditions), ("stopped", json.dumps(dict(stopped))))
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
     def orders(self, account_id: int, symbol: str) -> Iterator[Order]:
         """All orders of an account in a symbol, newest first."""

@@ -66,10 +66,12 @@ class Connection:
         self.flush()
 
 
-async def open_socket(request: web.Request, *, combined: bool) -> tuple[web.WebSocketResponse, Connection]:
+async def open_socket(
+    request: web.Request, *, combined: bool, protocols: tuple[str, ...] = ()
+) -> tuple[web.WebSocketResponse, Connection]:
     """Upgrade a request to a websocket."""
     # No compression: frames are shared between clients. Pings are answered by hand to see the client's pongs.
-    socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_MESSAGE)
+    socket = web.WebSocketResponse(protocols=protocols, autoping=False, compress=False, max_msg_size=MAX_MESSAGE)
     await socket.prepare(request)
     transport = request.transport
     if transport is None:

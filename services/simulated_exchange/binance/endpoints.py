@@ -1,14 +1,12 @@
 """The calls of the dialect: one function each, reached over REST and over the websocket API alike."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.binance.parameters import Parameters
-from services.simulated_exchange.binance.rate_gate import RateGate
-from services.simulated_exchange.faults.plan import FaultPlan
+from services.simulated_exchange.desk import Desk
 from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.venue import Venue
 
@@ -19,25 +17,6 @@ class Security(Enum):
     NONE = auto()
     KEY = auto()
     SIGNED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What all calls share: the venue, what accounts are shown of themselves, the rate gate, injected faults."""
-
-    venue: Venue
-    reads: Reads
-    gate: RateGate
-    faults: FaultPlan
-
-    def clock_ms(self) -> int:
-        """The clock that signatures are checked against: the wall clock, skewed where that is a condition."""
-        return wall_ms() + self.venue.conditions.clock_skew_ms
-
-
-def wall_ms() -> int:
-    """The wall clock in milliseconds: for signatures, rates and /api/v3/time only."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

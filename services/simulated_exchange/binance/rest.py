@@ -7,11 +7,12 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from services.simulated_exchange.binance.endpoints import Call, Desk, Endpoint, wall_ms
+from services.simulated_exchange.binance.endpoints import Call, Endpoint
 from services.simulated_exchange.binance.errors import BinanceError
 from services.simulated_exchange.binance.parameters import Parameters
 from services.simulated_exchange.binance.rate_gate import RateLimitedError
 from services.simulated_exchange.binance.signing import authorise, rest_payload
+from services.simulated_exchange.desk import Desk, wall_ms
 
 
 def rest_routes(desk: Desk, endpoints: Sequence[Endpoint]) -> list[web.RouteDef]:

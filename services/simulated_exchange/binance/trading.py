@@ -127,7 +127,7 @@ def query(call: Call) -> object:
 def cancel(call: Call) -> object:
     """DELETE /api/v3/order."""
     symbol, order_id, client_id = _named(call)
-    return _cancel(call, symbol, order_id, client_id, call.parameters.client_id("newClientOrderId"))
+    return cancelled(call, symbol, order_id, client_id, call.parameters.client_id("newClientOrderId"))
 
 
 def cancel_all(call: Call) -> object:
@@ -136,7 +136,7 @@ def cancel_all(call: Call) -> object:
     orders = call.venue.open_orders(call.account, symbol)
     if not orders:
         raise BinanceError(-2011, "Unknown order sent.")
-    return [_cancel(call, symbol, order.order_id, "", None) for order in orders]
+    return [cancelled(call, symbol, order.order_id, "", None) for order in orders]
 
 
 def open_orders(call: Call) -> object:
@@ -175,7 +175,8 @@ def _named(call: Call) -> tuple[str, int | None, str]:
     return symbol, order_id, client_id or ""
 
 
-def _cancel(call: Call, symbol: str, order_id: int | None, client_id: str, cancel_id: str | None) -> object:
+def cancelled(call: Call, symbol: str, order_id: int | None, client_id: str, cancel_id: str | None) -> object:
+    """Cancel an order by id or client id; the order as it ended. Raises BinanceError -2011."""
     cancel_id = cancel_id or new_client_id()
     try:
         order = call.venue.cancel(call.account, symbol, order_id, client_id, cancel_id)

@@ -10,13 +10,14 @@ import orjson
 from aiohttp import web
 
 from services.simulated_exchange.binance.connection import Connection, open_socket
-from services.simulated_exchange.binance.endpoints import Call, Desk, Endpoint, Security, wall_ms
+from services.simulated_exchange.binance.endpoints import Call, Endpoint, Security
 from services.simulated_exchange.binance.errors import UNDER_MAINTENANCE, BinanceError
 from services.simulated_exchange.binance.parameters import Parameters
 from services.simulated_exchange.binance.rate_gate import RateLimitedError
 from services.simulated_exchange.binance.signing import authorise, ws_payload
 from services.simulated_exchange.binance.user_streams import UserStreams
 from services.simulated_exchange.binance.websocket import converse
+from services.simulated_exchange.desk import Desk, wall_ms
 from services.simulated_exchange.faults.plan import Fault
 from services.simulated_exchange.faults.requests import facts_of
 from services.simulated_exchange.faults.sockets import suffer

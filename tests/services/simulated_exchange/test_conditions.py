@@ -14,7 +14,8 @@ from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.orders import Cause, NewOrder, OrderType, TimeInForce, VenueRefusal
 from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.settlement import Fees
-from services.simulated_exchange.venue import ReplayState, Venue, VenueRules
+from services.simulated_exchange.venue import Venue
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.matching import BookShape, PriceBand, Side
 from tests.services.simulated_exchange.running import Running, serving
 from tests.services.simulated_exchange.signed import call, now_ms, signed, ws_request
@@ -181,14 +182,24 @@ def test_pair_when_halted_stands_still_and_only_cancels(rig: Rig) -> None:
     rig.venue.advance()
     rig.venue.advance()  # 9000: below the resting buy
     assert rig.venue.listing("BTCUSDT").bid == before
+    rig.reopen()
+    assert rig.venue.listing("BTCUSDT").bid == before
     assert [order.order_id for order in rig.venue.open_orders(rig.account)] == [number]
     assert rig.refused(client_id="c-2") is Cause.MARKET_CLOSED
     assert rig.refused(client_id="c-2", symbol="ONEUSDT", price="0.02", quantity=D(1000)) is None
     rig.venue.cancel(rig.account, "BTCUSDT", number, "", "x")
     assert rig.account.balances["USDT"].locked == D(20)
     rig.under()
+    assert rig.venue.listing("BTCUSDT").price == D(9000)
+
+
+def test_pair_when_it_trades_again_fills_what_the_price_has_come_to(rig: Rig) -> None:
+    number = rig.place(price="9600")
+    rig.under(halted=["BTCUSDT"])
     rig.venue.advance()
-    assert rig.venue.listing("BTCUSDT").price == D(11_000)
+    rig.venue.advance()
+    rig.under()
+    assert rig.reads.find_order(rig.account, "BTCUSDT", number, "").status == "FILLED"
 
 
 def test_pair_when_delisted_expires_its_orders_and_keeps_its_past(rig: Rig) -> None:
@@ -287,7 +298,7 @@ async def test_conditions_when_some_are_changed_keep_the_others_and_refuse_nonse
     assert (conditions["identity"], conditions["halted"], conditions["read_lag_ms"]) == ("okx", ["BTCUSDT"], 20)
     info = (await call(exchange, "GET", "/api/v3/exchangeInfo"))[1]["symbols"]
     assert {one["symbol"]: one["status"] for one in info} == {"BTCUSDT": "HALT", "ONEUSDT": "TRADING"}
-    for wrong in ({"identity": "bitmex"}, {"read_lag_ms": -1}, {"halted": ["XXXUSDT"]}, {"unknown": 1}):
+    for wrong in ({"identity": "bitmex"}, {"read_lag_ms": -1}, {"halted": ["NIXUSDT"]}, {"unknown": 1}):
         assert (await exchange.control("conditions", wrong, status=422))["error"]["problems"]
     assert await exchange.control("conditions") == conditions
 

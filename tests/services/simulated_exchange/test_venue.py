@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.adapters.sqlite import Store
+from services.simulated_exchange.conditions import Conditions
 from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.orders import (
     Cause,
@@ -28,7 +29,8 @@ from services.simulated_exchange.orders import (
 )
 from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.settlement import Fees
-from services.simulated_exchange.venue import ReplayState, Venue, VenueRules
+from services.simulated_exchange.venue import Venue
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.errors import Refused, Stop
 from shared.core.matching import BookShape, PriceBand, Side
 
@@ -328,6 +330,14 @@ class Trading(RuleBasedStateMachine):
     @rule()
     def advance(self) -> None:
         self.opened.venue.advance()
+
+    @rule(
+        fee_from=st.sampled_from(["received", "base", "quote"]),
+        halted=st.sampled_from([(), ("BTCUSDT",), ("ETHUSDT", "ONEUSDT")]),
+        delisted=st.sampled_from([(), (), (), ("ONEUSDT",)]),
+    )
+    def change_conditions(self, **conditions: object) -> None:
+        self.opened.venue.change_conditions(Conditions.model_validate(conditions))
 
     @rule()
     def restart(self) -> None:
