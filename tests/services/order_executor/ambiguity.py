@@ -16,8 +16,8 @@ from services.simulated_exchange.faults.rules import Kind
 from services.simulated_exchange.identity import IdentityName
 from shared.contracts.plans import RebalancePlanned
 from shared.core.identity import plan_id
-from shared.venues.capabilities import VenueCapabilities
-from shared.venues.dialects import BINANCE
+from shared.venues.binance import BINANCE
+from shared.venues.capabilities import Scope, VenueCapabilities
 from tests.services.order_executor.rig import Stack, eventually, plan_for
 from tests.services.order_executor.test_plans import check_books
 
@@ -47,11 +47,11 @@ BESIDE = frozenset({"late request", "contradictory"})
 """Further kinds, beside the seven that are asked for: a quarter as many."""
 SCOPES = MappingProxyType(
     {
-        IdentityName.BINANCE: "open_orders",
-        IdentityName.KRAKEN: "open_orders",
-        IdentityName.OKX: "for_ever",
-        IdentityName.DAY: "day",
-        IdentityName.NONE: "none",
+        IdentityName.BINANCE: Scope.OPEN_ORDERS,
+        IdentityName.KRAKEN: Scope.OPEN_ORDERS,
+        IdentityName.OKX: Scope.EVER,
+        IdentityName.DAY: Scope.DAY,
+        IdentityName.NONE: Scope.UNSTATED,
     }
 )
 """Where each rule set keeps client order ids unique, as the executor knows it."""
@@ -96,7 +96,7 @@ def capabilities(identity: IdentityName) -> VenueCapabilities:
     """The venue as the executor knows it."""
     return replace(
         BINANCE,
-        client_id_scope=SCOPES[identity],
+        client_ids=replace(BINANCE.client_ids, scope=SCOPES[identity], queryable=identity is not IdentityName.NONE),
         receive_window_ms=RECEIVE_WINDOW_MS,
         read_lag_ms=READ_LAG_MS,
         has_user_stream=False,

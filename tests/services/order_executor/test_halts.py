@@ -160,7 +160,11 @@ async def test_halt_when_the_executor_hangs_is_thrown_by_one_standing_by_and_not
 
     await eventually(stands_by)
     stack.way.on_order = lambda moment: active.send(signal.SIGSTOP) if moment == "after" else None
-    plans = [await plan_for(stack.exchange, f"s{n}", THREE, {"USDT": "600"}, kind="initial") for n in range(12)]
+    soon = datetime.now(UTC) + timedelta(seconds=8)
+    plans = [
+        await plan_for(stack.exchange, f"s{n}", THREE, {"USDT": "600"}, kind="initial", expires_at=soon)
+        for n in range(12)
+    ]
     for plan in plans:
         await stack.send_plan(plan)
     await eventually(lambda: _true(len(stack.way.orders_seen) >= 1))
