@@ -57,6 +57,26 @@ check:
 check-index *ARGS:
     uv run python -m tests.core.index_soak {{ ARGS }}
 
+[doc('Death before and after every await and commit of executor and ledger (minutes); --each: at every point by itself')]
+[group('quality')]
+check-deaths *ARGS:
+    uv run python -m tests.chaos.deaths.check_deaths {{ ARGS }}
+
+[doc('Freeze the executor for up to a minute at random moments while another takes over (ten minutes)')]
+[group('quality')]
+check-freezes *ARGS:
+    uv run python -m tests.services.order_executor.check_freezes {{ ARGS }}
+
+[doc('5,000 orders for each ambiguous reply under each rule set for client order ids (hours); --cases N for fewer')]
+[group('quality')]
+check-orders *ARGS:
+    uv run python -m tests.services.order_executor.check_orders {{ ARGS }}
+
+[doc('Put 100,000 fills through the ledger, compute everything again and compare (minutes)')]
+[group('quality')]
+check-books *ARGS:
+    uv run python -m tests.services.ledger.books_soak {{ ARGS }}
+
 [doc('Bring the sources into their format')]
 [group('quality')]
 fmt:
@@ -76,7 +96,7 @@ bench *ARGS:
 [doc('Write .env with fresh secrets for compose; those it has already stay')]
 [group('compose')]
 compose-env:
-    umask 077 && touch .env && for name in {{ secrets }}; do grep -q "^$name=" .env || \
+    umask 077 && touch .env && chmod 600 .env && for name in {{ secrets }}; do grep -q "^$name=" .env || \
         echo "$name=$(python3 -c 'import secrets; print("t" + secrets.token_hex(24))')" >> .env; done
 
 [doc('Build the images and start the system in containers; ARGS go to compose (--scale strategy-evaluator=3)')]

@@ -21,7 +21,7 @@ SCHEMAS = {
     "ledger": "ledger",
     "ledger_results": "ledger",
 }
-"""Each schema and the service that owns it."""
+"""Each schema and the service that owns it; a service may own several."""
 
 AUDITOR = "auditor"
 LOGINS = (*dict.fromkeys(SCHEMAS.values()), AUDITOR)
@@ -84,7 +84,7 @@ TABLES: Mapping[str, TableRights] = {
 }
 """Every table of every schema: one that is missing here is one that its own service may not even read."""
 
-SEQUENCES = {"registry.outbox_id_seq", "executor.outbox_id_seq", "ledger.outbox_id_seq"}
+SEQUENCES = {"registry.outbox_id_seq", "executor.outbox_id_seq", "ledger.outbox_id_seq", "ledger.marks_mark_id_seq"}
 """What numbers the rows that services insert."""
 
 

@@ -12,8 +12,8 @@ from deploy.audit.records import Entry, Wrong
 from deploy.audit.tables import Batch, begun, ended, entries_in
 from deploy.audit.verification import Findings, Trusted
 
-LONG = 50_000
-"""From how many entries on it is worth while."""
+LONG = 200_000
+"""From how many entries on it is worth the seconds that starting the processes takes."""
 
 _STRETCH = 20_000
 

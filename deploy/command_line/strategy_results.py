@@ -73,7 +73,12 @@ def history(
         print_json(found)
         return
     numbers = ("value", "put in", "taken out", "if held", "TWR %")
-    table = Table("market time (UTC)", *(Column(name, justify="right") for name in numbers), "weights %", box=None)
+    table = Table(
+        Column("market time (UTC)", no_wrap=True),
+        *(Column(name, justify="right") for name in numbers),
+        "weights %",
+        box=None,
+    )
     for point in found["points"]:
         weights = "  ".join(f"{asset} {rounded(weight)}" for asset, weight in sorted(point["weights"].items()))
         figures = (point["value"], point["put_in"], point["taken_out"], point["held_value"])

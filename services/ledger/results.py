@@ -114,7 +114,8 @@ class StrategyResults:
         worths = {asset: amount * self._price(asset, prices) for asset, amount in sorted(self.holdings.items())}
         value = sum(worths.values(), ZERO)
         weights = {asset: share_of(HUNDRED, worth, value) if value else ZERO for asset, worth in worths.items()}
-        at_cost = tuple(asset for asset in worths if asset != self.quote and not prices.get(asset))
+        counted = sorted({*self.holdings, *self.basket.units} - {self.quote})
+        at_cost = tuple(asset for asset in counted if not prices.get(asset))
         basket = self.basket.value(self.holdings, lambda asset: self._price(asset, prices))
         return Valuation(value, weights, at_cost, basket, self.growth.rate(value))
 

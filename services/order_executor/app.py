@@ -187,8 +187,9 @@ class Executor:
         )
 
     async def _serve_switch(self, switch: HaltSwitch) -> None:
-        """Answer halts from before the account is ours, on a connection of their own: an executor that stands by can
-        throw the switch of one that hangs, and no plan or price can be in the way.
+        """Answer halts from before the account is ours, on a connection of their own, so that no plan or price can be
+        in the way. Every executor hears every command (each is a queue of its own) and the first answer counts: one
+        that stands by throws the switch of one that hangs.
         """
         settings = self._settings
         broker = make_broker(
@@ -198,7 +199,7 @@ class Executor:
             password=settings.nats_password,
         )
         commands: dict[type[Message], Answer] = {HaltVenue: switch.on_halt, ResumeVenue: switch.on_resume_asked}
-        serve(broker, subjects.halt_commands(settings.venue_name), NAME, commands)
+        serve(broker, subjects.halt_commands(settings.venue_name), f"{NAME}-{secrets.token_hex(4)}", commands)
         await broker.start()
         self._ending.append(broker.stop)
         self.health.watch(broker)

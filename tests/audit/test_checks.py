@@ -19,9 +19,10 @@ from deploy.audit import postgres_stretches
 from deploy.audit.books import Books, text_of, units_of
 from deploy.audit.entry_check import stretch_of
 from deploy.audit.kept import read_kept, write_kept
+from deploy.audit.notes import text_of as signed_text_of
 from deploy.audit.postgres_stretches import verify_with_all_cores
 from deploy.audit.postgres_tables import opened
-from deploy.audit.records import Entry, Wrong
+from deploy.audit.records import Entry, Head, Wrong
 from deploy.audit.tables import begun, ended, entries_in, verify_tables
 from deploy.audit.trades import VenueTrades
 from deploy.audit.verification import NOTHING_KNOWN, Verification
@@ -29,6 +30,7 @@ from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.heads import Signer
 from tests.audit.history import MemoryTables, changed, make_history, read_tables, story
 from tests.repository.checks import ROOT
+from tests.services.ledger.messages import Scene
 
 pytestmark = pytest.mark.servers
 
@@ -219,3 +221,40 @@ async def test_documented_lines_when_run_on_an_event_give_its_leaf(
     events = [json.loads(row["payload"]) for row in rows]
     assert [found["leaf_hash"](event) for event in events] == [event["leaf_hash"] for event in events]
     assert len(events) == len(history.rows["transactions"])
+
+
+async def test_nodes_when_one_is_changed_or_missing_are_named(journal: PostgresJournal, postgres_dsn: str) -> None:
+    deposits = [Scene().deposit(number, "1") for number in range(1, 301)]
+    await make_history(journal, Signer(Ed25519PrivateKey.generate()), [deposits])
+    tables = await read_tables(postgres_dsn)
+    (node,) = tables.rows["nodes"]
+    assert (await verify_tables(tables)).wrong == ()
+    for rows in ([], [(*node[:2], b"\0" * 32)], [node, (8, 1, node[2])], [node, node]):
+        tables.rows["nodes"] = rows
+        assert (await verify_tables(tables)).wrong[0].startswith("nodes: ")
+
+
+async def test_head_when_signed_over_other_content_names_the_entries_since_the_one_before(
+    journal: PostgresJournal, postgres_dsn: str
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    await make_history(journal, Signer(key), story())
+    tables = await read_tables(postgres_dsn)
+    heads = sorted(tables.rows["heads"])
+    origin, public_key = tables.rows["identity"][0][0], tables.rows["keys"][0][1]
+    number, size, _, signed_at, market_time, key_id, _ = heads[1]
+    head = Head(origin, number, size, b"\7" * 32, signed_at, market_time, key_id, public_key, b"")
+    signature = key.sign(signed_text_of(head).encode())
+    tables.rows["heads"] = [heads[0], (*head[1:3], head.root, signed_at, market_time, key_id, signature), *heads[2:]]
+    findings = await verify_tables(tables)
+    assert findings.first_wrong_entry == heads[0][1] + 1
+    assert findings.wrong[0].startswith(f"entries {heads[0][1] + 1} to {size}: head 2 was signed over other content")
+
+
+async def test_entries_when_cut_off_under_their_head_are_missing(history: MemoryTables) -> None:
+    last = len(history.rows["transactions"])
+    for name in ("transactions", "postings"):
+        history.rows[name] = [row for row in history.rows[name] if row[0] < last]
+    history.rows["leaves"] = [row for row in history.rows["leaves"] if row[0] < last - 1]
+    findings = await verify_tables(history)
+    assert findings.wrong[0] == f"entry {last}: it is missing: head 4 covers {last}"

@@ -93,7 +93,7 @@ async def test_role_when_trying_every_statement_on_every_table_may_do_what_is_de
         expected = {name: name in rights for name in tries}
         for column in columns:
             tries[f"UPDATE {column}"] = f"UPDATE {table} SET {column} = DEFAULT WHERE false"  # noqa: S608 - declared names
-            expected[f"UPDATE {column}"] = rights.endswith(("UPDATE", "DELETE")) or f"UPDATE ({column})" in rights
+            expected[f"UPDATE {column}"] = "UPDATE" in rights.split(", ") or f"UPDATE ({column})" in rights
         for name, statement in tries.items():
             try:
                 allowed = await is_allowed(connection, statement)

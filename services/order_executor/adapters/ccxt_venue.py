@@ -50,6 +50,7 @@ class CcxtVenue:
         exchange.read_error = self._dialect.read_error
         self._exchange = prepared(exchange, access)
         self._wire = Wire(self._exchange, capabilities, self.rates, access.timeout_ms)
+        self._others: dict[str, str] = {}  # client ids of orders that were looked at in vain, by the venue's id
 
     async def silenced(self) -> datetime:
         """See the port."""
@@ -128,13 +129,21 @@ class CcxtVenue:
         return None if found is None else await self._complete(found, search.client_order_id)
 
     async def _by_trades(self, search: Search, name: OrderName) -> VenueOrder | None:
-        """Trades since the intent whose orders are not known to be others': one of them may be ours."""
+        """Trades since the intent whose orders are not known to be others': one of them may be ours. Raises RetryLater
+        when there are more than one reading can look at: what was not looked at proves nothing.
+        """
         rows = await self._dialect.trades(self._wire, TradesWanted(search.symbol, search.since))
+        known, sent_id = search.known_order_ids, name.client_order_id
         owners = dict.fromkeys(trade.venue_order_id for trade in reversed(rows))
-        for order_id in [owner for owner in owners if owner not in search.known_order_ids][:_OWNERS_ASKED]:
+        unknown = [owner for owner in owners if owner not in known and self._others.get(owner, sent_id) == sent_id]
+        for order_id in unknown[:_OWNERS_ASKED]:
             order = await self._dialect.by_venue_id(self._wire, OrderName(search.symbol, "", order_id))
-            if order is not None and order.client_order_id == name.client_order_id:
+            if order is not None and order.client_order_id == sent_id:
                 return order
+            if order is not None:
+                self._others[order_id] = order.client_order_id  # so that the next reading comes further
+        if len(unknown) > _OWNERS_ASKED:
+            raise RetryLater(f"{search.symbol}: more trades than one reading can look at", after_s=0.25)
         return None
 
     async def _complete(self, order: VenueOrder, client_order_id: str) -> VenueOrder:

@@ -1,17 +1,24 @@
 """What a venue's folder must fill: how its requests are made and its replies are read. It asks through ``Answers``."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from services.order_executor.adapters.wire import Answers, Call, VenueAccess
+from shared.core.errors import RetryLater
 from shared.core.market import Instrument
 from shared.core.matching import Book
 from shared.venues.port import OrderRequest, UserNews, VenueBalances, VenueDeposit, VenueOrder, VenueTrade
 
 LONGEST_WALK = 50
 """Pages of a list that are read at most."""
+
+
+def pages() -> Iterator[int]:
+    """A number for each page of one reading. Raises RetryLater when it is longer than that: a part proves nothing."""
+    yield from range(LONGEST_WALK)
+    raise RetryLater(f"a list of more than {LONGEST_WALK} pages", after_s=1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A story of two strategies with everything that can happen to them, and its delivery."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
@@ -64,7 +64,16 @@ def story(
     return [known_at(request_of(body), minute * unit) for minute, body in made]
 
 
-async def deliver(journal: PostgresJournal, requests: Sequence[Request], group: int = 16) -> None:
+async def _nothing() -> None:
+    """What happens after a group unless something is to happen."""
+
+
+async def deliver(
+    journal: PostgresJournal,
+    requests: Sequence[Request],
+    group: int = 16,
+    after_group: Callable[[], Awaitable[object]] = _nothing,
+) -> None:
     """Post them in groups; what is not covered yet comes again at the end."""
     waiting = list(requests)
     while waiting:
@@ -72,6 +81,7 @@ async def deliver(journal: PostgresJournal, requests: Sequence[Request], group: 
         for first in range(0, len(waiting), group):
             some = waiting[first : first + group]
             outcomes = await journal.post(some)
+            await after_group()
             again += [one for one, outcome in zip(some, outcomes, strict=True) if isinstance(outcome, NotCovered)]
             assert all(outcome is None or isinstance(outcome, NotCovered) for outcome in outcomes)
         assert len(again) < len(waiting), [str(outcome) for outcome in outcomes]

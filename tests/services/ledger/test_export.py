@@ -130,9 +130,13 @@ async def test_programs_when_run_print_and_tell_by_their_exit_code(
     assert run("services.ledger.export", "--output", str(file)).returncode == 0
     assert file.read_text().startswith("sequence,line,transaction_id")
     assert run("services.ledger.export", "--format", "beancount", "--report", "gains").returncode == 2
-    rebuilt = run("services.ledger.rebuild")
+    rebuilt = run("deploy.command_line", "ledger", "rebuild")
     assert rebuilt.returncode == 0
     assert "0 differences" in rebuilt.stdout
+    told = run(
+        "deploy.command_line", "ledger", "export", "--report", "gains", "--strategy", "nobody", "--to", "2030-01-01"
+    )
+    assert (told.returncode, told.stdout.count("\n")) == (0, 1), "the header alone"
     await books.pool.execute("UPDATE ledger.balances SET amount = amount + 1 WHERE account = 'fees:paper'")
     rebuilt = run("services.ledger.rebuild", "--json")
     assert rebuilt.returncode == 1

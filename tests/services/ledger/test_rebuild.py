@@ -8,6 +8,7 @@ import pytest
 
 from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.adapters.postgres_rebuild import rebuild
+from tests.services.ledger.books_soak import soak
 from tests.services.ledger.messages import START
 from tests.services.ledger.projecting import computed, hear, market_of, projector_on
 from tests.services.ledger.stories import deliver, story
@@ -54,3 +55,7 @@ async def test_rebuild_when_something_was_changed_names_it(
     differences = (await rebuild(postgres_dsn)).differences
     assert differences
     assert all(line.startswith(named) for line in differences)
+
+
+async def test_books_when_a_thousand_fills_went_through_are_equal_in_every_way(postgres_dsn: str) -> None:
+    assert await soak(postgres_dsn, 1_000) == []

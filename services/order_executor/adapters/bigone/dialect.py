@@ -20,7 +20,7 @@ from services.order_executor.adapters.bigone.parse import (
     order_of,
     trade_of,
 )
-from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted
+from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted, pages
 from services.order_executor.adapters.values import Body, amount, field, moment_of_text, readable
 from services.order_executor.adapters.wire import Answers, Call, Metered, VenueAccess
 from shared.core.market import Instrument
@@ -91,7 +91,7 @@ class BigoneDialect:
     async def by_client_id(self, answers: Answers, order: OrderName, since: datetime) -> VenueOrder | None:
         """Through the pair's orders, newest first, down to ``since``."""
         token = ""
-        for _ in range(LONGEST_WALK):
+        for _ in pages():
             parameters = {"asset_pair_name": order.symbol, "state": "ALL", "limit": _PAGE}
             body = await answers.ask(Call("GET", "orders", {**parameters, **_after(token)}))
             rows = data_of(body)
@@ -172,7 +172,7 @@ async def _walk(
     """Every row of a list, newest first, page after page; no further than ``until`` (a trade's ``inserted_at``)."""
     found: list[T] = []
     token = ""
-    for _ in range(LONGEST_WALK):
+    for _ in pages():
         body = await answers.ask(Call("GET", path, {**parameters, "limit": _PAGE, **_after(token)}))
         rows = data_of(body)
         found += [read(row) for row in rows]

@@ -16,7 +16,7 @@ from services.order_executor.adapters.binance.parse import (
     trade_of,
 )
 from services.order_executor.adapters.binance.user_stream import UserStream
-from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted
+from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted, pages
 from services.order_executor.adapters.values import amount, milliseconds, readable
 from services.order_executor.adapters.wire import Answers, Call, Metered, VenueAccess
 from shared.core.market import Instrument
@@ -102,7 +102,7 @@ class BinanceDialect:
         begin: dict[str, object] = {"orderId": wanted.venue_order_id}
         if wanted.since is not None:
             begin = {"startTime": milliseconds(wanted.since)}
-        for _ in range(LONGEST_WALK):
+        for _ in pages():
             parameters = {"symbol": wanted.symbol, "limit": _PAGE, **begin}
             rows = await answers.ask(Call("GET", "myTrades", parameters))
             found += [trade_of(row) for row in rows]

@@ -17,7 +17,7 @@ from services.order_executor.adapters.bybit.parse import (
     result_of,
     trades_of,
 )
-from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted
+from services.order_executor.adapters.dialect import OrderName, TradesWanted, pages
 from services.order_executor.adapters.values import Body, amount, field, milliseconds, readable
 from services.order_executor.adapters.wire import Answers, Call, Metered, VenueAccess
 from shared.core.market import Instrument
@@ -138,7 +138,7 @@ async def _walk(answers: Answers, path: str, parameters: dict[str, object]) -> l
     """Every row of a list, page after page by the cursor."""
     found: list[Body] = []
     cursor: dict[str, object] = {}
-    for _ in range(LONGEST_WALK):
+    for _ in pages():
         body = await answers.ask(Call("GET", path, {**parameters, "limit": _PAGE, **cursor}))
         rows = field(result_of(body), "list")
         found += rows

@@ -12,7 +12,7 @@ from typing import Any
 from ccxt.async_support.coinbase import coinbase
 
 from services.order_executor.adapters.coinbase.parse import balances_of, instrument_of, order_of, trade_of
-from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted
+from services.order_executor.adapters.dialect import OrderName, TradesWanted, pages
 from services.order_executor.adapters.values import Body, amount, field, readable
 from services.order_executor.adapters.wire import Answers, Call, Metered, VenueAccess
 from shared.core.market import Instrument
@@ -150,7 +150,7 @@ async def _walk(answers: Answers, path: str, parameters: dict[str, object], rows
     """Every row of a list, page after page by the cursor."""
     found: list[Body] = []
     cursor: dict[str, object] = {}
-    for _ in range(LONGEST_WALK):
+    for _ in pages():
         body = await answers.ask(Call("GET", path, {**parameters, "limit": _PAGE, **cursor}, _PRIVATE))
         found += field(body, rows_in)
         if not body.get("cursor") or not field(body, rows_in):

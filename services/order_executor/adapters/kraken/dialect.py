@@ -10,7 +10,7 @@ from typing import Any
 
 from ccxt.async_support.kraken import kraken
 
-from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted
+from services.order_executor.adapters.dialect import OrderName, TradesWanted, pages
 from services.order_executor.adapters.kraken.parse import (
     balances_of,
     deposits_of,
@@ -126,7 +126,7 @@ class KrakenDialect:
 
     async def _trades_since(self, answers: Answers, since: datetime) -> dict[str, Body]:
         found: dict[str, Body] = {}
-        for _ in range(LONGEST_WALK):
+        for _ in pages():
             parameters = {"start": f"{since.timestamp():.6f}", "ofs": len(found)}
             rows = field(result_of(await answers.ask(Call("POST", "TradesHistory", parameters))), "trades")
             new = rows.keys() - found.keys()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ccxt.async_support.kucoin import kucoin
 
-from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted
+from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted, pages
 from services.order_executor.adapters.kucoin.parse import (
     balances_of,
     data_of,
@@ -100,7 +100,7 @@ class KucoinDialect:
             which["startAt"] = milliseconds(max(wanted.since, answers.now() - _FARTHEST_BACK))
         found: list[VenueTrade] = []
         after: dict[str, object] = {}
-        for _ in range(LONGEST_WALK):
+        for _ in pages():
             body = data_of(await answers.ask(Call("GET", "hf/fills", {**which, "limit": _PAGE, **after})))
             rows = (body or {}).get("items") or []
             found += [trade_of(row) for row in rows]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ccxt.async_support.okx import okx
 
-from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, TradesWanted
+from services.order_executor.adapters.dialect import OrderName, TradesWanted, pages
 from services.order_executor.adapters.okx.parse import (
     balances_of,
     data_of,
@@ -137,7 +137,7 @@ async def _walk(answers: Answers, call: Call, page_by: str, read: Callable[[Body
     """Every row of a list, newest first, page after page by the id of its last row."""
     found: list[T] = []
     after: dict[str, object] = {}
-    for _ in range(LONGEST_WALK):
+    for _ in pages():
         parameters = {**call.parameters, "limit": str(_PAGE), **after}
         rows = data_of(await answers.ask(Call(call.method, call.path, parameters)))
         found += [read(row) for row in rows]
