@@ -22,8 +22,11 @@ from shared.core.situation import EXIT
 _LOAD = """
 SELECT p.body, p.sizing, p.outcome, s.seal_requested OR s.hold_requested <> '' AS hurried,
     ARRAY(SELECT o FROM executor.orders o WHERE o.plan_id = p.plan_id ORDER BY o.round, o.symbol) AS orders,
-    ARRAY(SELECT f FROM executor.booked_fills f WHERE f.strategy_id = p.strategy_id
-          AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS fills
+    ARRAY(SELECT f FROM executor.fills f WHERE f.strategy_id = p.strategy_id
+          AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS fills,
+    ARRAY(SELECT o FROM executor.fills f JOIN executor.orders o USING (client_order_id)
+          WHERE f.strategy_id = p.strategy_id
+          AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS filled
 FROM executor.plans p JOIN executor.strategies s USING (strategy_id) WHERE p.plan_id = $1
 """
 _ON_ARRIVAL = {"expired": "expired_on_arrival", "halted": "halted"}
@@ -194,7 +197,7 @@ class PlanStore:
             plan=RebalancePlanned.model_validate_json(row["body"]),
             is_open=row["outcome"] is None,
             orders=tuple(order_from(order) for order in row["orders"]),
-            fills=tuple(fill_from(fill) for fill in row["fills"]),
+            fills=tuple(fill_from({**of, **fill}) for of, fill in zip(row["filled"], row["fills"], strict=True)),
             sizing=sizing_from(row["sizing"]),
             hurried=row["hurried"],
         )

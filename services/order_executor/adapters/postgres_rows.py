@@ -1,6 +1,7 @@
 """Rows of the schema `executor` as records, and back."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -31,7 +32,7 @@ def order_from(row: asyncpg.Record) -> OrderRecord:
     return OrderRecord(**values)
 
 
-def fill_from(row: asyncpg.Record) -> FillRecord:
+def fill_from(row: Mapping[str, Any]) -> FillRecord:
     """The fill of a row with the fields of ``FillRecord``."""
     values = {name: row[name] for name in _FILL_FIELDS}
     values["side"] = Side(values["side"])

@@ -140,7 +140,7 @@ async def test_plan_when_it_comes_too_late_to_begin_is_expired_whatever_time_it_
 async def test_maker_when_its_reply_is_lost_rests_once_it_is_found(stack: Stack) -> None:
     await ready(stack)
     stack.way.faults = ["lost_reply", "5xx_after"]
-    plan = await styled_plan(stack, maker(4_000))
+    plan = await styled_plan(stack, maker(1_500))
     await stack.send_plan(plan)
     assert (await stack.closed(plan))["outcome"] == "completed"
     rows = await sent(stack)
@@ -198,7 +198,7 @@ async def test_twap_when_an_order_is_large_sends_slices_one_at_a_time(stack: Sta
 
 async def test_twap_when_the_executor_dies_between_slices_goes_on_with_the_next(stack: Stack) -> None:
     await stack.exchange.deposit("first", "USDT", "10000")
-    orders = OrdersStyled(style=OrderStyle.TWAP, slice_notional=Decimal(300), every_ms=1_500)
+    orders = OrdersStyled(style=OrderStyle.TWAP, slice_notional=Decimal(400), every_ms=3_000)
     first = stack.process("1")
     plan = await styled_plan(stack, orders)
     await stack.send_plan(plan)
