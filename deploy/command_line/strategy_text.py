@@ -82,6 +82,8 @@ def _print_further_rules(document: Mapping[str, Any], console: Console) -> None:
     for name in ("take_profit", "stop_loss"):
         if name in document:
             console.print(f"{name.replace('_', '-')} {level_in_words(document[name], document['funding_asset'])}")
+    if "orders" in document:
+        console.print(f"Orders: {_orders_in_words(document['orders'])}")
     if "auto_invest" in document:
         console.print(f"Auto-Invest: {auto_invest_in_words(document['auto_invest'], document['funding_asset'])}")
 
@@ -115,6 +117,14 @@ def _print_holdings(one: Mapping[str, Any], console: Console) -> None:
         figures_of = (rounded(asset["actual_pct"]), band, asset["quantity"], money(asset["value"]))
         table.add_row(asset["asset"], asset["target_pct"], *figures_of)
     console.print(table)
+
+
+def _orders_in_words(orders: str | Mapping[str, str]) -> str:
+    """How orders are placed, as in "maker (patience 2m)"."""
+    if isinstance(orders, str):
+        return orders
+    figures = ", ".join(f"{name} {value}" for name, value in orders.items() if name != "style")
+    return f"{orders['style']} ({figures})" if figures else orders["style"]
 
 
 def _print_auto_invest(progress: Mapping[str, Any] | None, console: Console) -> None:

@@ -10,7 +10,7 @@ from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
 from shared.core.auto_invest import Cause
 
-EDITABLE_FIELDS = ("name", "targets", "rebalance", "take_profit", "stop_loss", "auto_invest")
+EDITABLE_FIELDS = ("name", "targets", "rebalance", "take_profit", "stop_loss", "auto_invest", "orders")
 """What EditStrategy may change."""
 
 

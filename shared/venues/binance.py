@@ -6,6 +6,7 @@ Source: developers.binance.com, spot "Error codes" (errors.md), "General API inf
 
 from types import MappingProxyType
 
+from shared.core.order_styles import OrderKind
 from shared.venues.capabilities import ClientIds, ErrorTable, Scope, VenueCapabilities, Verdict
 from shared.venues.rate_limits import Cost, RateLimits
 
@@ -69,6 +70,7 @@ BINANCE_RATES = RateLimits(
             "GET /api/v3/exchangeInfo": Cost(20),
             "GET /api/v3/account": Cost(20),
             "GET /api/v3/allOrders": Cost(20),
+            "GET /api/v3/depth": Cost(5),  # up to 100 levels
             "GET /sapi/v1/asset/tradeFee": Cost(1),
             "GET /sapi/v1/capital/deposit/hisrec": Cost(1),
             "WS userDataStream.subscribe.signature": Cost(2, settles=True),
@@ -87,4 +89,5 @@ BINANCE = VenueCapabilities(
     has_sandbox=True,
     clock_codes=frozenset({-1021}),
     rates=BINANCE_RATES,
+    order_kinds=frozenset(OrderKind),
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.core.order_styles import OrderKind
 from shared.venues.rate_limits import RateLimits
 
 UNLISTED_RATES = RateLimits(weight_per_minute=600, orders_per_10s=10, orders_per_day=10_000)
@@ -112,6 +113,7 @@ class VenueCapabilities:
     order's reply carries its fills. ``in_order``: requests must arrive in the order of their nonces, so one at a time.
     ``clock_codes``: errors that say that our clock is off. ``limited_s``, ``banned_s``: how long to be silent after a
     refusal of that kind that states no time. ``reads_deposits``: what arrives from outside can be told apart.
+    ``order_kinds``: what orders it takes; a style that needs another is traded as the default.
     """
 
     dialect: str
@@ -133,6 +135,7 @@ class VenueCapabilities:
     limited_s: float = 10.0
     banned_s: float = 600.0
     rates: RateLimits = UNLISTED_RATES
+    order_kinds: frozenset[OrderKind] = frozenset({OrderKind.IOC})
 
     @property
     def doubt_ms(self) -> int:

@@ -6,17 +6,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from services.order_executor.adapters.dialect import OrderName, Streaming, TradesWanted
+from services.order_executor.adapters.dialect import Deep, OrderName, Streaming, TradesWanted
 from services.order_executor.adapters.table import dialect_of
 from services.order_executor.adapters.values import UNREADABLE
 from services.order_executor.adapters.wire import VenueAccess, VenueRates, Waits, Wire, prepared
 from shared.core.errors import Refused, RetryLater, Stop
 from shared.core.market import Instrument
+from shared.core.matching import Book
 from shared.venues.capabilities import VenueCapabilities
 from shared.venues.identity import id_at_venue
 from shared.venues.port import (
     NotSent,
     OpenOrder,
+    OrderRefused,
     OrderRequest,
     OutcomeUnknown,
     Search,
@@ -60,6 +62,8 @@ class CcxtVenue:
 
     async def place_order(self, request: OrderRequest, guard: Callable[[], str | None]) -> VenueOrder:
         """Send it once; see the port. Where the reply only acknowledges it, what became of it is asked for at once."""
+        if request.kind not in self.capabilities.order_kinds:
+            raise OrderRefused("order_kind", f"{self.capabilities.dialect} is not sent orders of kind {request.kind}")
         wire, named = self._wire, replace(request, client_order_id=self._sent_id(request.client_order_id))
         try:
             await wire.set_clock()
@@ -100,15 +104,12 @@ class CcxtVenue:
         """See the port."""
         name = self._name(symbol, client_order_id, venue_order_id)
         if not venue_order_id and not self.capabilities.client_ids.queryable:
-            name = replace(name, venue_order_id=await self._resting_id(name))
-        await self._wire.ask(self._dialect.cancel_call(name))
-
-    async def _resting_id(self, name: OrderName) -> str:
-        """The venue's id of an order that rests. Raises RetryLater when none does."""
-        for order in await self._read(self._dialect.open_orders(self._wire, name.symbol)):
-            if order.client_order_id == name.client_order_id:
-                return order.venue_order_id
-        raise RetryLater(f"no such order rests: {name.client_order_id}")
+            resting = await self._read(self._dialect.open_orders(self._wire, symbol))
+            ids = [order.venue_order_id for order in resting if order.client_order_id == name.client_order_id]
+            if not ids:
+                return
+            name = replace(name, venue_order_id=ids[0])
+        await self._wire.tell(self._dialect.cancel_call(name))
 
     async def find_order(self, search: Search) -> VenueOrder | None:
         """One reading by client id, then open orders, then trades; see the port."""
@@ -181,6 +182,12 @@ class CcxtVenue:
     async def fetch_trades(self, symbol: str, since: datetime) -> tuple[VenueTrade, ...]:
         """See the port."""
         return await self._read(self._dialect.trades(self._wire, TradesWanted(symbol, since)))
+
+    async def fetch_book(self, symbol: str) -> Book | None:
+        """See the port."""
+        if not isinstance(self._dialect, Deep):
+            return None
+        return await self._read(self._dialect.book(self._wire, symbol))
 
     def news(self) -> AsyncIterator[UserNews]:
         """See the port. Raises Refused where there is no user stream."""

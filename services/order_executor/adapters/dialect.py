@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from services.order_executor.adapters.wire import Answers, Call, VenueAccess
 from shared.core.errors import RetryLater
 from shared.core.market import Instrument
+from shared.core.matching import Book
 from shared.venues.port import OrderRequest, UserNews, VenueBalances, VenueDeposit, VenueOrder, VenueTrade
 
 LONGEST_WALK = 50
@@ -48,7 +49,7 @@ class VenueDialect(Protocol):
         """See ``wire.ReadError``."""
 
     def order_call(self, request: OrderRequest, now: datetime, /) -> Call:
-        """The request that places an order: limit, immediate-or-cancel, our id, exact text. ``now``: venue's time."""
+        """The request that places an order of a kind in its row: our id, exact text. ``now``: the venue's time."""
 
     def placed(self, request: OrderRequest, body: Any, /) -> VenueOrder:
         """The reply to it. Where it is only an acknowledgement: open, nothing executed, with the venue's id."""
@@ -76,6 +77,14 @@ class VenueDialect(Protocol):
 
     async def deposits(self, answers: Answers, /) -> tuple[VenueDeposit, ...]:
         """Credited deposits, in any order."""
+
+
+@runtime_checkable
+class Deep(Protocol):
+    """A venue whose book is read."""
+
+    async def book(self, answers: Answers, symbol: str) -> Book:
+        """See the port's ``fetch_book``."""
 
 
 @runtime_checkable

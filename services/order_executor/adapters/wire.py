@@ -241,14 +241,25 @@ class Wire:
 
     async def ask(self, call: Call, absent: Collection[int | str] = ()) -> Any:
         """See ``Answers``."""
-        await self.set_clock()
         try:
-            async with self.turn():
-                return await self._answered(self.send(self.sign(call)))
+            return await self._asked(call)
         except Answered as answered:
             if answered.error.code in absent:
                 return None
             raise RetryLater(f"the venue refuses it: {answered}") from answered
+
+    async def tell(self, call: Call) -> None:
+        """Ask for what the venue may refuse for good: that is no error. Raises RetryLater, Stop."""
+        try:
+            await self._asked(call)
+        except Answered as answered:
+            log.info("the venue refuses it: %s", answered)
+
+    async def _asked(self, call: Call) -> Any:
+        """The parsed reply. Raises RetryLater, Stop, or Answered for a definite refusal."""
+        await self.set_clock()
+        async with self.turn():
+            return await self._answered(self.send(self.sign(call)))
 
     async def _answered(self, sending: Awaitable[Any]) -> Any:
         """Await a request that may be repeated. Raises RetryLater, Stop, or Answered for a definite refusal."""

@@ -301,12 +301,17 @@ class Stack:
     async def close(self) -> None:
         for process in self._processes:
             process.end()
+        await self.stop_apps()
+        await self.prices.stop()
+        await self._pool.close()
+
+    async def stop_apps(self) -> None:
+        """Stop the executors of this process, as on SIGTERM."""
         for app, task in self._apps:
             task.cancel()
             await asyncio.wait([task])
             await app.stop()
-        await self.prices.stop()
-        await self._pool.close()
+        self._apps.clear()
 
     def process(self, instance: str = "1") -> Process:
         """An executor as a process of its own."""

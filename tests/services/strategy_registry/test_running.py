@@ -170,7 +170,8 @@ def test_closing_when_the_market_has_moved_on_counts_at_the_prices_of_the_end(
 
 def test_edit_when_valid_is_a_revision_with_its_differences_and_a_rebalance(world: World) -> None:
     strategy_id = running(world, stop_loss={"percent": "-10", "trailing": True})
-    changes = {"targets": {"BTC": "50", "ETH": "50"}, "stop_loss": None, "name": "Two"}
+    maker = {"style": "maker", "patience": "2m"}
+    changes = {"targets": {"BTC": "50", "ETH": "50"}, "stop_loss": None, "name": "Two", "orders": maker}
     command = EditStrategy(strategy_id=strategy_id, revision=1, changes=changes)
     edited = ask(world, command, f"{strategy_id}.e")
     assert (edited.revision, edited.change, edited.document["name"]) == (2, "edited", "Two")
@@ -187,6 +188,8 @@ def test_edit_when_valid_is_a_revision_with_its_differences_and_a_rebalance(worl
         "targets.SOL": ('"30"', ""),
         "stop_loss.percent": ('"-10"', ""),
         "stop_loss.trailing": ("true", ""),
+        "orders.style": ("", '"maker"'),
+        "orders.patience": ("", '"2m"'),
     }
     assert (newest.state.version, newest.state.changed_by, listed.following) == (4, "test", 3)
 

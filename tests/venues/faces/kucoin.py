@@ -14,7 +14,7 @@ _BY_CLIENT_ID = f"{_ORDERS}client-order/"
 class KucoinFace:
     """See ``Face``."""
 
-    name, quote, fee_asset = "kucoin", "USDT", FeeAsset.RECEIVED
+    name, quote, fee_asset = "kucoin", "USDT", FeeAsset.QUOTE
     placing = "POST /api/v1/hf/orders"
 
     def symbol(self, base: str) -> str:
@@ -118,6 +118,7 @@ def _instrument(base: str, lot: str, tick: str) -> dict[str, object]:
         "baseMaxSize": "10000000000",
         "baseIncrement": lot,
         "priceIncrement": tick,
+        "feeCurrency": "USDT",
         "minFunds": "0.1",
         "enableTrading": True,
         "takerFeeCoefficient": "1.00",

@@ -9,6 +9,7 @@ from ccxt.async_support.binance import binance
 
 from services.order_executor.adapters.binance.parse import (
     balances_of,
+    book_of,
     deposits_of,
     instrument_of,
     order_of,
@@ -19,11 +20,15 @@ from services.order_executor.adapters.dialect import LONGEST_WALK, OrderName, Tr
 from services.order_executor.adapters.values import amount, milliseconds, readable
 from services.order_executor.adapters.wire import Answers, Call, Metered, VenueAccess
 from shared.core.market import Instrument
+from shared.core.matching import Book, Side
 from shared.core.money import plain
+from shared.core.order_styles import OrderKind
+from shared.core.styled_orders import value_to_spend
 from shared.venues.binance import BINANCE
 from shared.venues.port import OrderRequest, UserNews, VenueBalances, VenueDeposit, VenueOrder, VenueTrade
 
 _PAGE = 1000
+_BOOK_LEVELS = 100
 _NO_SUCH_ORDER = -2013
 _ANY_REFUSAL = range(-9_999, 0)
 _DEFAULT_TAKER_FEE = Decimal("0.001")  # of the regular tier
@@ -41,7 +46,7 @@ class _Exchange(Metered, binance):  # type: ignore[misc] # ccxt has no types
 
 
 class BinanceDialect:
-    """Fills ``VenueDialect`` and ``Streaming``."""
+    """Fills ``VenueDialect``, ``Deep`` and ``Streaming``."""
 
     def exchange(self) -> Any:
         """See ``VenueDialect``."""
@@ -59,10 +64,7 @@ class BinanceDialect:
         parameters = {
             "symbol": request.symbol,
             "side": request.side.value,
-            "type": "LIMIT",
-            "timeInForce": "IOC",
-            "quantity": plain(request.quantity),
-            "price": plain(request.limit_price),
+            **_kind_parameters(request),
             "newClientOrderId": request.client_order_id,
             "newOrderRespType": "FULL",
             "recvWindow": BINANCE.receive_window_ms,
@@ -136,6 +138,23 @@ class BinanceDialect:
                 break
         return tuple(found)
 
+    async def book(self, answers: Answers, symbol: str) -> Book:
+        """GET /api/v3/depth."""
+        call = Call("GET", "depth", {"symbol": symbol, "limit": _BOOK_LEVELS}, ("public",))
+        return book_of(await answers.ask(call))
+
     def news(self, access: VenueAccess, milliseconds: Callable[[], int]) -> AsyncIterator[UserNews]:
         """The user stream over the websocket API."""
         return UserStream(access.ws_api_url, access.api_key, access.api_secret).news(milliseconds)
+
+
+def _kind_parameters(request: OrderRequest) -> dict[str, object]:
+    """LIMIT_MAKER is refused (-2010) when it would match at once; MARKET with quoteOrderQty spends at most that."""
+    quantity, price = plain(request.quantity), plain(request.limit_price)
+    if request.kind is OrderKind.MAKER:
+        return {"type": "LIMIT_MAKER", "quantity": quantity, "price": price}
+    if request.kind is OrderKind.IOC:
+        return {"type": "LIMIT", "timeInForce": "IOC", "quantity": quantity, "price": price}
+    if request.side is Side.SELL:
+        return {"type": "MARKET", "quantity": quantity}
+    return {"type": "MARKET", "quoteOrderQty": plain(value_to_spend(request.quantity, request.limit_price))}

@@ -11,6 +11,7 @@ from typing import Any
 
 from services.order_executor.adapters.values import amount, field, moment
 from shared.core.market import Instrument
+from shared.core.matching import Book, Level
 from shared.core.money import MONEY_CONTEXT, ZERO
 from shared.core.orders import VenueReport
 from shared.venues.port import BalanceNews, OrderNews, UserNews, VenueBalances, VenueDeposit, VenueOrder, VenueTrade
@@ -162,3 +163,11 @@ def instrument_of(venue: str, info: Mapping[str, Any], taker_fee: Decimal) -> In
         taker_fee=taker_fee,
         tradable=field(info, "status") == "TRADING" and info.get("isSpotTradingAllowed", True) is True,
     )
+
+
+def book_of(body: Mapping[str, Any]) -> Book:
+    """GET /api/v3/depth: {"lastUpdateId": 1, "bids": [["4.00", "431.0"]], "asks": [["4.02", "12.0"]]}."""
+    if not isinstance(body, Mapping) or "bids" not in body or "asks" not in body:
+        raise ValueError("not a book")
+    sides = [tuple(Level(amount(row[0]), amount(row[1])) for row in body[side]) for side in ("bids", "asks")]
+    return Book(*sides)

@@ -82,4 +82,5 @@ def instrument_of(venue: str, body: Body, taker_fee: Decimal) -> Instrument:
         min_notional=amount(field(body, "quote_min_size")).normalize(),
         taker_fee=taker_fee,
         tradable=field(body, "status") == "online" and not any(body.get(name) for name in closed),
+        buy_fee_in_quote=True,
     )

@@ -128,4 +128,5 @@ def instrument_of(venue: str, body: Body) -> Instrument:
         min_notional=amount(body.get("costmin") or "0").normalize(),
         taker_fee=Decimal(str(field(body, "fees")[0][1])) / _PERCENT,
         tradable=field(body, "status") == "online",
+        buy_fee_in_quote=True,
     )

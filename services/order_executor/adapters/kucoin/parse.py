@@ -78,13 +78,14 @@ def deposits_of(rows: list[Body]) -> list[VenueDeposit]:
 def instrument_of(venue: str, body: Body, taker_fee: Decimal) -> Instrument:
     """{"symbol": "BTC-USDT", "baseCurrency": "BTC", "quoteCurrency": "USDT", "baseMinSize": "0.00001", "baseMaxSize":
     "10000000000", "baseIncrement": "0.00000001", "priceIncrement": "0.1", "minFunds": "0.1", "quoteMinSize": "0.1",
-    "enableTrading": true, "takerFeeCoefficient": "1.00"}
+    "feeCurrency": "USDT", "enableTrading": true, "takerFeeCoefficient": "1.00"}; a purchase pays in the fee's currency
     """
+    quote = str(field(body, "quoteCurrency"))
     return Instrument(
         venue=venue,
         symbol=str(field(body, "symbol")),
         base=str(field(body, "baseCurrency")),
-        quote=str(field(body, "quoteCurrency")),
+        quote=quote,
         lot_step=step(field(body, "baseIncrement")),
         min_quantity=amount(field(body, "baseMinSize")).normalize(),
         max_quantity=amount(field(body, "baseMaxSize")).normalize(),
@@ -92,4 +93,5 @@ def instrument_of(venue: str, body: Body, taker_fee: Decimal) -> Instrument:
         min_notional=amount(body.get("minFunds") or field(body, "quoteMinSize")).normalize(),
         taker_fee=taker_fee * amount(body.get("takerFeeCoefficient") or "1"),
         tradable=field(body, "enableTrading") is True,
+        buy_fee_in_quote=body.get("feeCurrency", quote) == quote,
     )
