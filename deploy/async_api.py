@@ -107,7 +107,7 @@ def _operations(channel: Channel) -> Iterator[tuple[str, Document]]:
             *(f.subject for f in service.follows),
         )
         sends = any(_matches(one, channel.pattern) for one in (*service.stores, *service.asks))
-        receives = any(_matches(one, channel.pattern) for one in (*heard, *service.answers))
+        receives = any(_matches(one, channel.pattern) for one in (*heard, *service.answers, *service.answers_each))
         for action, does in (("send", sends), ("receive", receives)):
             if does:
                 operation: Document = {"action": action, "channel": place, "messages": named}

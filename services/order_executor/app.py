@@ -199,7 +199,7 @@ class Executor:
             password=settings.nats_password,
         )
         commands: dict[type[Message], Answer] = {HaltVenue: switch.on_halt, ResumeVenue: switch.on_resume_asked}
-        serve(broker, subjects.halt_commands(settings.venue_name), f"{NAME}-{secrets.token_hex(4)}", commands)
+        serve(broker, subjects.halt_commands(settings.venue_name), f"{NAME}.{secrets.token_hex(4)}", commands)
         await broker.start()
         self._ending.append(broker.stop)
         self.health.watch(broker)

@@ -34,8 +34,9 @@ class ServiceAccess:
     """What one service does on NATS.
 
     ``stores``: subjects of streams it publishes. ``sends``, ``hears``: core NATS. ``asks``: requests it makes;
-    ``answers``: requests it serves, in the queue group of its name. ``works``: its durable consumers. ``follows``: see
-    Follow. ``looks_up``: streams it reads the last value of; ``pages``: streams it reads message by message.
+    ``answers``: requests it serves, in the queue group of its name; ``answers_each``: requests that each of its
+    processes hears, in a group of its own below that name. ``works``: its durable consumers. ``follows``: see Follow.
+    ``looks_up``: streams it reads the last value of; ``pages``: streams it reads message by message.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ServiceAccess:
     hears: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    answers_each: tuple[str, ...] = ()
     works: tuple[ConsumerSpec, ...] = ()
     follows: tuple[Follow, ...] = ()
     looks_up: tuple[str, ...] = ()
@@ -114,7 +116,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
             subjects.HALTS_ALL,
         ),
         hears=(subjects.PRICES_ALL,),
-        answers=(subjects.HALT_COMMANDS_ALL,),
+        answers_each=(subjects.HALT_COMMANDS_ALL,),
         works=(catalogue.EXECUTOR_PLANS, catalogue.EXECUTOR_COMMANDS),
         follows=(Follow("PRICE_SNAPSHOTS", subjects.PRICE_SNAPSHOTS_ALL), Follow("BOOKS", subjects.BOOKS_ALL)),
     ),
@@ -176,7 +178,7 @@ def inbox_of(user: str) -> str:
 def permissions_of(service: ServiceAccess) -> Permissions:
     """Exactly what a service needs for what it does."""
     publish = ["$JS.API.INFO", *service.stores, *service.sends, *service.asks]
-    for subject in service.answers:
+    for subject in (*service.answers, *service.answers_each):
         # Named, not `allow_responses`: that would let whoever asks choose where the answer goes.
         publish += [f"{inbox_of(other.name)}.>" for other in SERVICES if subject in other.asks]
     for spec in service.works:
@@ -194,6 +196,7 @@ def permissions_of(service: ServiceAccess) -> Permissions:
         f"{inbox_of(service.name)}.>",
         *service.hears,
         *(f"{subject} {service.name}" for subject in service.answers),
+        *(f"{subject} {service.name}.*" for subject in service.answers_each),
     ]
     return Permissions(_unique(publish), _unique(_durables_of_others(service)), _unique(subscribe))
 

@@ -77,7 +77,7 @@ def may_publish(service: ServiceAccess, subject: str) -> bool:
     """From what the service does."""
     if any(covers(one, subject) for one in (*service.stores, *service.sends, *service.asks)):
         return True
-    askers = [other for other in SERVICES if set(other.asks) & set(service.answers)]
+    askers = [other for other in SERVICES if set(other.asks) & {*service.answers, *service.answers_each}]
     if any(subject.startswith(f"{inbox_of(other.name)}.") for other in askers):
         return True
     if any(subject == subjects.dead_letters(spec.stream, spec.durable) for spec in service.works):
@@ -202,12 +202,14 @@ async def test_user_when_subscribing_to_anything_is_refused_all_but_what_it_hear
         heard = [f"{inbox_of(user)}.>", *service.hears]
     allowed = {one.lower() for one in patterns if any(covers(pattern, one) for pattern in heard)}
     assert {one.lower() for one in patterns} - refused == allowed
-    # The requests a service answers are heard in the group of its name only: nobody listens in on them.
-    for subject in (subjects.STRATEGY_COMMANDS, subjects.LEDGER_COMMANDS, subjects.HALT_COMMANDS_ALL):
-        for group in (user, "another"):
+    # The requests a service answers are heard in the groups of its name only: nobody listens in on them.
+    asked = {one for other in SERVICES for one in other.asks}
+    for subject in sorted(asked):
+        for group in (user, f"{user}.one", "another", "another.one"):
             await tried.client.subscribe(subject, queue=group)
-            mine = service is not None and subject in service.answers and group == user
-            assert (await tried.refused() == []) is mine
+            by_all = service is not None and subject in service.answers and group == user
+            by_each = service is not None and subject in service.answers_each and group == f"{user}.one"
+            assert (await tried.refused() == []) is (by_all or by_each), (subject, group)
     await tried.client.close()
 
 
