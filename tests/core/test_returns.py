@@ -49,8 +49,10 @@ def test_xirr_when_compared_with_pyxirr_is_the_same(start: int, flows: list[tupl
     theirs = pyxirr.xirr(
         [*(flow.at.date() for flow in made), end.date()], [*(-float(flow.amount) for flow in made), float(value)]
     )
-    assert ours is not None
-    assert theirs is not None
+    if ours is None or theirs is None:  # so much lost in so few days that there is no telling by the year
+        almost_all_lost = sum(f.amount * D("0.0001") ** (D((end - f.at).days) / D(365)) for f in made)
+        assert almost_all_lost > value or any(amount < 0 for _, amount in flows)
+        return
     if abs(float(ours) - theirs) > 1e-7:  # flows that change sign may have several rates: ours must be one of them
         grown = sum(f.amount * (1 + ours) ** (D((end - f.at).days) / D(365)) for f in made)
         assert abs(grown - value) < D("1e-6") * value

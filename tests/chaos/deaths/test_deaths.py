@@ -1,6 +1,7 @@
 """Death before and after every await and commit of executor and ledger: always the end of an undisturbed run.
 
-Here every third of the deaths is died, and every point must be one that is passed; ``just check-deaths`` dies them all.
+Here every sixteenth of the deaths is died, and every point must be one that is passed; ``just check-deaths`` dies them
+all.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.services.order_executor.rig import ExchangeProcess
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
-WORLDS, SHARE = 4, 3
+WORLDS, SHARE = 2, 16
 
 
 @pytest.mark.parametrize("service", ["ledger", "order_executor"])
