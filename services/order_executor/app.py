@@ -109,7 +109,7 @@ class Executor:
         guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
         guards.tally = await read_tally(pool, settings.account, settings.venue_name)
         self.health.show("sending", guards.facts)
-        plans, orders = PlanStore(pool), OrderStore(pool, settings.venue_name, lease)
+        plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
         reconciler = self._reconciler(pool, accounts, lease, relay.wake)
         tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
         runners = PlanRunners(tools, self._limits(), self._stop)

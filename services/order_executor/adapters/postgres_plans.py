@@ -6,9 +6,11 @@ from typing import Any
 
 import asyncpg
 
+from services.order_executor.adapters.postgres_account import check_lease
 from services.order_executor.adapters.postgres_events import Announcement, add_events
 from services.order_executor.adapters.postgres_halts import halted_because
 from services.order_executor.adapters.postgres_rows import fill_from, order_from, sizing_from
+from services.order_executor.lease import Lease
 from services.order_executor.records import PlanRecord
 from services.order_executor.steps import Close
 from shared.contracts import subjects
@@ -117,16 +119,25 @@ async def tell_progress(
 
 
 class PlanStore:
-    """Plans of the executor's schema. Every method is one transaction."""
+    """Plans of the executor's schema. Every method is one transaction.
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    With a lease, plans are taken only while it is ours: one that is taken after a take-over would wait for ever,
+    because the new writer has looked for open plans already.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", lease: Lease | None = None) -> None:
         self._pool = pool
+        self._lease = lease
 
     async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime) -> str:
         """Insert the plan ("accepted"), insert it closed as expired ("expired", "halted"), or drop it and say why:
         "duplicate_open", "duplicate_closed", "sealed", "held", "stale", "busy". What is dropped is not published.
+
+        Raises Stop when the account has another writer: the plan comes to that one.
         """
         async with self._pool.acquire() as connection, connection.transaction():
+            if self._lease is not None:
+                await check_lease(connection, self._lease)
             # Before the strategy's lock, as where intents are committed: in one order, no two can wait for each other.
             is_halted = await halted_because(connection, plan.venue) is not None
             strategy = await create_and_lock(connection, plan.strategy_id, plan.venue)

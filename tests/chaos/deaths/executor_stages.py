@@ -156,12 +156,12 @@ async def _commanded_meanwhile(world: World, strategy_id: str) -> None:
         await world.publish(subjects.executor_commands("paper"), hold, f"{strategy_id}.{name}")
     seal = SealStrategy(strategy_id=strategy_id, venue="paper")
     await world.publish(subjects.executor_commands("paper"), seal, f"{strategy_id}.seal")
-    await until(
-        world,
-        "SELECT FROM executor.strategies WHERE strategy_id = $1 AND seal_requested AND hold_requested = 'h2'",
-        strategy_id,
-    )
-    if is_new:
+    if is_new:  # in a second life the plan has its prices already, and may have ended before this is seen
+        await until(
+            world,
+            "SELECT FROM executor.strategies WHERE strategy_id = $1 AND seal_requested AND hold_requested = 'h2'",
+            strategy_id,
+        )
         world.ahead += timedelta(minutes=1)
     await until(world, _DONE, strategy_id)
     await _command(world, strategy_id, _free(strategy_id, "h2"), "freed")
