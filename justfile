@@ -28,15 +28,15 @@ status *ARGS:
 down *ARGS:
     uv run trimtab down {{ ARGS }}
 
-[doc('Run the tests, on real NATS and Postgres servers, a file at a time on each core; ARGS go to pytest')]
+[doc('Run the tests, on real NATS and Postgres servers, three files at a time; ARGS go to pytest')]
 [group('quality')]
 test *ARGS:
-    uv run pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder {{ ARGS }}
+    uv run pytest -n 3 --dist loadfile --no-loadscope-reorder {{ ARGS }}
 
 [doc('Run the tests with new random cases in the property tests; ARGS go to pytest')]
 [group('quality')]
 explore *ARGS:
-    uv run pytest --hypothesis-profile explore -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder {{ ARGS }}
+    uv run pytest --hypothesis-profile explore -n 3 --dist loadfile --no-loadscope-reorder {{ ARGS }}
 
 [doc('Run every strategy file of the tests twice over a price file, in lockstep: the reports must be equal')]
 [group('quality')]
