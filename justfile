@@ -2,7 +2,7 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-secrets := "TRIMTAB_NATS_PASSWORD TRIMTAB_POSTGRES_PASSWORD TRIMTAB_API_TOKEN TRIMTAB_EXCHANGE_API_KEY TRIMTAB_EXCHANGE_API_SECRET TRIMTAB_EXCHANGE_CONTROL_TOKEN"
+secrets := "TRIMTAB_NATS_PASSWORD TRIMTAB_NATS_PASSWORD_PRICE_FEED TRIMTAB_NATS_PASSWORD_STRATEGY_REGISTRY TRIMTAB_NATS_PASSWORD_STRATEGY_EVALUATOR TRIMTAB_NATS_PASSWORD_ORDER_EXECUTOR TRIMTAB_NATS_PASSWORD_LEDGER TRIMTAB_NATS_PASSWORD_GATEWAY TRIMTAB_NATS_PASSWORD_AUDITOR TRIMTAB_POSTGRES_PASSWORD TRIMTAB_POSTGRES_PASSWORD_STRATEGY_REGISTRY TRIMTAB_POSTGRES_PASSWORD_ORDER_EXECUTOR TRIMTAB_POSTGRES_PASSWORD_LEDGER TRIMTAB_POSTGRES_PASSWORD_AUDITOR TRIMTAB_API_TOKEN TRIMTAB_EXCHANGE_API_KEY TRIMTAB_EXCHANGE_API_SECRET TRIMTAB_EXCHANGE_CONTROL_TOKEN"
 
 [private]
 default:
@@ -28,15 +28,15 @@ status *ARGS:
 down *ARGS:
     uv run trimtab down {{ ARGS }}
 
-[doc('Run the tests, on real NATS and Postgres servers, a file at a time on each core; ARGS go to pytest')]
+[doc('Run the tests, on real NATS and Postgres servers, three files at a time; ARGS go to pytest')]
 [group('quality')]
 test *ARGS:
-    uv run pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder {{ ARGS }}
+    uv run pytest -n 3 --dist loadfile --no-loadscope-reorder {{ ARGS }}
 
 [doc('Run the tests with new random cases in the property tests; ARGS go to pytest')]
 [group('quality')]
 explore *ARGS:
-    uv run pytest --hypothesis-profile explore -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder {{ ARGS }}
+    uv run pytest --hypothesis-profile explore -n 3 --dist loadfile --no-loadscope-reorder {{ ARGS }}
 
 [doc('Run every strategy file of the tests twice over a price file, in lockstep: the reports must be equal')]
 [group('quality')]
@@ -57,22 +57,47 @@ check:
 check-index *ARGS:
     uv run python -m tests.core.index_soak {{ ARGS }}
 
+[doc('Death before and after every await and commit of executor and ledger (minutes); --each: at every point by itself')]
+[group('quality')]
+check-deaths *ARGS:
+    uv run python -m tests.chaos.deaths.check_deaths {{ ARGS }}
+
+[doc('Freeze the executor for up to a minute at random moments while another takes over (ten minutes)')]
+[group('quality')]
+check-freezes *ARGS:
+    uv run python -m tests.services.order_executor.check_freezes {{ ARGS }}
+
+[doc('5,000 orders for each ambiguous reply under each rule set for client order ids (hours); --cases N for fewer')]
+[group('quality')]
+check-orders *ARGS:
+    uv run python -m tests.services.order_executor.check_orders {{ ARGS }}
+
+[doc('Put 100,000 fills through the ledger, compute everything again and compare (minutes)')]
+[group('quality')]
+check-books *ARGS:
+    uv run python -m tests.services.ledger.books_soak {{ ARGS }}
+
 [doc('Bring the sources into their format')]
 [group('quality')]
 fmt:
     uv run ruff format .
     uv run ruff check --fix .
 
+[doc('Write what is generated from the sources: the rights of the users of NATS, the descriptions of the events')]
+[group('quality')]
+docs:
+    uv run python -m deploy.documents
+
 [doc('Measure: ticks per second and latencies; ARGS go to every benchmark (--json)')]
 [group('quality')]
 bench *ARGS:
     for file in tests/benchmarks/[a-z]*.py; do uv run python -m "tests.benchmarks.$(basename "$file" .py)" {{ ARGS }}; done
 
-[doc('Write .env with fresh secrets for compose, unless there is one')]
+[doc('Write .env with fresh secrets for compose; those it has already stay')]
 [group('compose')]
 compose-env:
-    test -e .env || (umask 077 && for name in {{ secrets }}; do \
-        echo "$name=$(python3 -c 'import secrets; print("t" + secrets.token_hex(24))')"; done > .env)
+    umask 077 && touch .env && chmod 600 .env && for name in {{ secrets }}; do grep -q "^$name=" .env || \
+        echo "$name=$(python3 -c 'import secrets; print("t" + secrets.token_hex(24))')" >> .env; done
 
 [doc('Build the images and start the system in containers; ARGS go to compose (--scale strategy-evaluator=3)')]
 [group('compose')]

@@ -1,6 +1,7 @@
 """Brings NATS and PostgreSQL to what this version needs: ``python -m deploy.provision``. Idempotent.
 
-Environment: TRIMTAB_NATS_URL, TRIMTAB_POSTGRES_DSN (and TRIMTAB_NATS_USER, TRIMTAB_NATS_PASSWORD when not in the URL).
+Environment: TRIMTAB_NATS_URL, TRIMTAB_POSTGRES_DSN (and TRIMTAB_NATS_USER, TRIMTAB_NATS_PASSWORD when not in the URL);
+TRIMTAB_POSTGRES_PASSWORD_<LOGIN> for each login of ``deploy.postgres_roles``: one without a password cannot log in.
 """
 
 import asyncio
@@ -9,11 +10,12 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import asyncpg
 
+from deploy.postgres_roles import equalise_roles, passwords_in
 from shared.core.errors import RetryLater, Stop
 from shared.messaging.database_postgres import UNAVAILABLE
 from shared.messaging.json_logging import log_json_lines
@@ -39,11 +41,12 @@ async def provision_streams(nats_url: str, *, user: str = "", password: str = ""
     await provision(nats_url, user=user, password=password)
 
 
-async def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
+async def migrate(dsn: str, folder: Path = MIGRATIONS, *, passwords: Mapping[str, str] | None = None) -> list[str]:
     """Apply the migrations that are missing, each in a transaction; returns their names.
 
-    Raises RetryLater when the database does not answer, Stop when an applied migration was changed or removed, or one
-    was added before an applied one.
+    With ``passwords`` (by login, see ``deploy.postgres_roles``) the roles are made as declared as well. Raises
+    RetryLater when the database does not answer, Stop when an applied migration was changed or removed, or one was
+    added before an applied one.
     """
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
@@ -52,7 +55,10 @@ async def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
     try:
         await connection.execute(f"SET lock_timeout = {int(LOCK_WAIT_S * 1000)}")
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-        return await _apply_missing(connection, _migrations(folder))
+        applied = await _apply_missing(connection, _migrations(folder))
+        if passwords is not None:
+            await equalise_roles(connection, passwords)
+        return applied
     except UNAVAILABLE as error:
         raise RetryLater(f"PostgreSQL was lost while migrating: {error!r}") from error
     finally:
@@ -119,7 +125,7 @@ async def _provision_all(nats_url: str, dsn: str) -> None:
     await _until_answered(
         "NATS", lambda: provision_streams(nats_url, user=user, password=password if user else ""), deadline
     )
-    await _until_answered("PostgreSQL", lambda: migrate(dsn), deadline)
+    await _until_answered("PostgreSQL", lambda: migrate(dsn, passwords=passwords_in(os.environ)), deadline)
 
 
 def main() -> int:

@@ -15,7 +15,20 @@ def program() -> "typer.Typer":
     """The commands."""
     import typer
 
-    from deploy.command_line import demo, events, halts, notifications, reconcile, stack, strategy, wallet
+    from deploy.command_line import (
+        audit,
+        audit_streams,
+        demo,
+        events,
+        halts,
+        ledger,
+        notifications,
+        reconcile,
+        stack,
+        strategy,
+        streams,
+        wallet,
+    )
 
     app = typer.Typer(
         name="trimtab",
@@ -29,7 +42,11 @@ def program() -> "typer.Typer":
     app.add_typer(strategy.app, name="strategy")
     app.add_typer(wallet.app, name="wallet")
     app.add_typer(reconcile.app, name="reconcile")
+    app.add_typer(ledger.app, name="ledger")
     app.add_typer(events.app, name="events")
+    app.add_typer(streams.app, name="streams")
+    audit_streams.register(audit.app)
+    app.add_typer(audit.app, name="audit")
     app.command()(notifications.notifications)
     app.command()(halts.halt)
     app.command()(halts.resume)

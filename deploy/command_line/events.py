@@ -49,7 +49,7 @@ def tail(
                 if as_json:
                     typer.echo(json.dumps(event))
                 else:
-                    console.print(_line(event), markup=False)
+                    console.print(line_of(event), markup=False)
                 if number == count:
                     return
         except KeyboardInterrupt:
@@ -72,7 +72,7 @@ def _events(api: GatewayApi, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
             time.sleep(_PAUSE_S)
 
 
-def _line(event: dict[str, Any]) -> str:
+def line_of(event: dict[str, Any]) -> str:
     """One event in one line: time, type, and the facts that are short."""
     moment = datetime.fromisoformat(event["time"]).strftime("%H:%M:%S.%f")[:-3]
     facts = [

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from deploy.command_line import strategy_changes, strategy_copies, strategy_history
+from deploy.command_line import strategy_changes, strategy_copies, strategy_history, strategy_results
 from deploy.command_line.api import GatewayApi, gateway_of
 from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
 from deploy.command_line.strategy_file import load_document
@@ -103,6 +103,7 @@ app.command()(why)
 strategy_changes.register(app)
 strategy_copies.register(app)
 strategy_history.register(app)
+strategy_results.register(app)
 
 
 @app.command()

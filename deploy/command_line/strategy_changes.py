@@ -115,7 +115,7 @@ def pause(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json:
 
 
 def resume(strategy_id: IdArgument, data: DataOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
-    """Let it go on after a pause.
+    """Let it go on after a pause. Refused while a level that pauses is still reached: edit that first.
 
     \b
     Example:

@@ -81,7 +81,9 @@ def print_strategy(one: Mapping[str, Any], console: Console) -> None:
 def _print_further_rules(document: Mapping[str, Any], console: Console) -> None:
     for name in ("take_profit", "stop_loss"):
         if name in document:
-            console.print(f"{name.replace('_', '-')} {level_in_words(document[name])}")
+            console.print(f"{name.replace('_', '-')} {level_in_words(document[name], document['funding_asset'])}")
+    if "orders" in document:
+        console.print(f"Orders: {_orders_in_words(document['orders'])}")
     if "auto_invest" in document:
         console.print(f"Auto-Invest: {auto_invest_in_words(document['auto_invest'], document['funding_asset'])}")
 
@@ -115,6 +117,14 @@ def _print_holdings(one: Mapping[str, Any], console: Console) -> None:
         figures_of = (rounded(asset["actual_pct"]), band, asset["quantity"], money(asset["value"]))
         table.add_row(asset["asset"], asset["target_pct"], *figures_of)
     console.print(table)
+
+
+def _orders_in_words(orders: str | Mapping[str, str]) -> str:
+    """How orders are placed, as in "maker (patience 2m)"."""
+    if isinstance(orders, str):
+        return orders
+    figures = ", ".join(f"{name} {value}" for name, value in orders.items() if name != "style")
+    return f"{orders['style']} ({figures})" if figures else orders["style"]
 
 
 def _print_auto_invest(progress: Mapping[str, Any] | None, console: Console) -> None:
@@ -153,11 +163,15 @@ def rule_in_words(rebalance: Mapping[str, Any]) -> str:
     return f"rebalances by {in_words(rebalance)}"
 
 
-_ACTIONS: Mapping[str, str] = {"keep": ", then the coins are returned as they are", "pause": ", then it pauses"}
+_ACTIONS: Mapping[str, str] = {
+    "sell": "sells everything into {funding} and returns it to the wallet",
+    "keep": "returns the coins to the wallet as they are",
+    "pause": "pauses and keeps what it holds",
+}
 
 
-def level_in_words(written: Any) -> str:
-    """A take-profit or stop-loss in words."""
+def level_in_words(written: Any, funding_asset: str) -> str:
+    """When a take-profit or stop-loss acts, and what it does then, in words."""
     level = written if isinstance(written, dict) else {"percent": written}
     text = f"at {level['percent']} % of the money put in"
     if level.get("trailing") is True:
@@ -165,7 +179,7 @@ def level_in_words(written: Any) -> str:
     elif "trailing" in level:
         text = f"armed {text}, when the profit has fallen {level['trailing']} points from its peak"
     text = f"{text}, on {level['confirm']} consecutive quotes" if "confirm" in level else text
-    return text + _ACTIONS.get(level.get("action", ""), "")
+    return f"{text}: {_ACTIONS[level.get('action', 'sell')].format(funding=funding_asset)}"
 
 
 def auto_invest_in_words(written: Mapping[str, Any], funding_asset: str) -> str:

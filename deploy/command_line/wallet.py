@@ -23,12 +23,17 @@ _LOOK_EVERY_S = 0.2
 @app.command()
 def show(
     venue: Annotated[str, typer.Option(metavar="VENUE", help="Only this venue.")] = "",
+    at: Annotated[str, typer.Option(metavar="TIME", help="What they held at this market time.")] = "",
     data: DataOption = DEFAULT_DATA_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what every wallet holds."""
+    """Show what every wallet holds, now or at a time."""
     with reported(), gateway_of(data) as api:
-        wallets = [api.get(_path(venue))] if venue else api.get("/wallets")["wallets"]
+        if at:
+            every = api.get("/wallets", at=at)["wallets"]
+            wallets = [wallet for wallet in every if venue in {"", wallet["venue"]}]
+        else:
+            wallets = [api.get(_path(venue))] if venue else api.get("/wallets")["wallets"]
     if as_json:
         print_json({"wallets": wallets})
         return

@@ -4,6 +4,7 @@ lock         held (flock) by the launcher, and by its reaper until the last chil
 secrets.json generated at the first start, 0600
 stack.json   ports, urls, pids, restarts, status: rewritten atomically, 0600
 market.json  which prices the paper exchange was begun with
+signing-key.pem  signs the heads of the journal's log; generated at the first start, 0600
 logs/        one file per process
 throwaway    marks a folder whose content is removed at the end of its stack, or at the next start (a demo's)
 nats/ postgres/ exchange/
@@ -17,12 +18,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from deploy import nats_users, postgres_roles
 from shared.core.errors import Refused, Stop
 
 _ENDING_WAIT_S = 20.0
@@ -32,7 +34,11 @@ _CLOCK_TOLERANCE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Everything that lets somebody in; hexadecimal, so that it may stand in a URL."""
+    """Everything that lets somebody in; letters and digits, so that it may stand in a URL.
+
+    ``nats_password`` and ``postgres_password`` are the operator's; ``logins`` the passwords of everybody else, by
+    "nats.<user>" and "postgres.<role>".
+    """
 
     postgres_password: str
     nats_password: str
@@ -40,6 +46,14 @@ class Secrets:
     venue_api_key: str
     venue_api_secret: str
     exchange_control_token: str
+    logins: Mapping[str, str] = field(default_factory=dict)
+
+
+LOGINS = (
+    *(f"nats.{login}" for login in nats_users.LOGINS),
+    *(f"postgres.{login}" for login in postgres_roles.LOGINS),
+)
+"""Who has a password besides the operator."""
 
 
 class DataFolder:
@@ -160,13 +174,24 @@ class DataFolder:
         """The folder's secrets, generated at the first call. Raises ``Stop`` when they are lost or unreadable."""
         file = self.path / "secrets.json"
         try:
-            return Secrets(**json.loads(file.read_text()))
+            known = Secrets(**json.loads(file.read_text()))
         except FileNotFoundError:
             if (self.path / "postgres" / "PG_VERSION").exists():
                 raise Stop(f"{file} is missing, and {self.path / 'postgres'} cannot be opened without it") from None
         except (TypeError, ValueError) as error:
             raise Stop(f"{file} is damaged: {error}") from error
-        made = Secrets(**{field.name: secrets.token_hex(24) for field in fields(Secrets)})
+        else:
+            return self._with_logins(file, known)
+        made: dict[str, Any] = {one.name: secrets.token_hex(24) for one in fields(Secrets) if one.name != "logins"}
+        return self._with_logins(file, Secrets(**made))
+
+    def _with_logins(self, file: Path, known: Secrets) -> Secrets:
+        """With a password for every login: a folder may be older than some of them."""
+        missing = [login for login in LOGINS if login not in known.logins]
+        if not missing:
+            return known
+        # A letter first: nats-server would take digits alone for a number.
+        made = replace(known, logins={**known.logins, **{login: f"t{secrets.token_hex(24)}" for login in missing}})
         write_json(file, asdict(made), durable=True)
         return made
 

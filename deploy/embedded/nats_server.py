@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from deploy.nats_users import password_variable
+from shared.contracts.access import OPERATOR
 from shared.core.errors import Stop
 
 CONFIG_FILE = Path(__file__).resolve().parent.parent / "nats" / "nats-server.conf"
-USER = "trimtab"
-PASSWORD_VARIABLE = "TRIMTAB_NATS_PASSWORD"  # noqa: S105 - the name of a variable
+USER = OPERATOR
+PASSWORD_VARIABLE = password_variable(OPERATOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def nats_binary() -> Path:
 
 
 def nats_argv(address: NatsAddress, *, config: Path = CONFIG_FILE) -> list[str]:
-    """The command line; the password is passed in the environment variable ``PASSWORD_VARIABLE``."""
+    """The command line; the passwords are passed in the environment, see ``deploy.nats_users``."""
     return [
         str(nats_binary()),
         "--config",
@@ -63,3 +65,10 @@ def nats_argv(address: NatsAddress, *, config: Path = CONFIG_FILE) -> list[str]:
         "--store_dir",
         str(address.store_dir),
     ]
+
+
+def adopt_store(store_dir: Path) -> None:
+    """Give the streams of a store that was begun without accounts to the account that the services are in now."""
+    before, now = store_dir / "jetstream" / "$G", store_dir / "jetstream" / "TRIMTAB"
+    if before.is_dir() and not now.exists():
+        before.rename(now)

@@ -162,9 +162,9 @@ def postgres_argv(cluster: Cluster, port: int, *, settings: Sequence[str] = DURA
     return [cluster.program("postgres"), "-D", str(cluster.folder), *options]
 
 
-def dsn(port: int, password: str, database: str = DATABASE) -> str:
-    """The URL services connect to."""
-    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}"
+def dsn(port: int, password: str, database: str = DATABASE, *, user: str = USER) -> str:
+    """The URL to connect to; the operator's unless another user is named."""
+    return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}"
 
 
 def clear_leftovers(cluster: Cluster) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy import nats_users, postgres_roles
 from deploy.embedded.data_folder import Secrets
 from deploy.embedded.lockstep import LOCKSTEP_SETTINGS
-from deploy.embedded.nats_server import PASSWORD_VARIABLE, NatsAddress, nats_argv
+from deploy.embedded.nats_server import PASSWORD_VARIABLE, NatsAddress, adopt_store, nats_argv
 from deploy.embedded.nats_server import USER as NATS_USER
 from deploy.embedded.options import StackOptions
 from deploy.embedded.ports import PortClaims
@@ -91,9 +92,10 @@ def servers_of(data_dir: Path, ports: Ports, secrets: Secrets) -> list[ServiceSp
         ServiceSpec(
             name="nats",
             argv=tuple(nats_argv(address)),
-            env={PASSWORD_VARIABLE: secrets.nats_password},
+            env={PASSWORD_VARIABLE: secrets.nats_password, **_passwords(secrets, "nats")},
             health_url=address.health_url,
             ending=Ending(rank=1),
+            before_start=lambda: adopt_store(address.store_dir),
         ),
         ServiceSpec(
             name="postgres",
@@ -113,19 +115,27 @@ def services_of(options: StackOptions, ports: Ports, secrets: Secrets) -> list[S
     provision = ServiceSpec(
         name="provision",
         argv=_module("deploy.provision"),
-        env={**builder.shared("provision"), **builder.database()},
+        env={**builder.operator(), **_passwords(secrets, "postgres")},
         after=("nats", "postgres"),
     )
     return [
         provision,
         builder.service("simulated_exchange", builder.exchange(), after=()),
-        builder.service("ledger", builder.database()),
-        builder.service("strategy_registry", builder.database()),
-        builder.service("order_executor", {**builder.database(), **builder.venue(), **builder.venue_account()}),
+        builder.service("ledger", {**builder.database("ledger"), **builder.signing()}),
+        builder.service("strategy_registry", builder.database("strategy_registry")),
+        builder.service(
+            "order_executor", {**builder.database("order_executor"), **builder.venue(), **builder.venue_account()}
+        ),
         builder.service("price_feed", builder.venue()),
         *(builder.service(name, {}, module="services.strategy_evaluator") for name in evaluator_names(options)),
         builder.service("gateway", builder.gateway()),
     ]
+
+
+def _passwords(secrets: Secrets, server: str) -> dict[str, str]:
+    """The passwords of a server's logins, by the variables it takes them from."""
+    of = nats_users if server == "nats" else postgres_roles
+    return {of.password_variable(login): secrets.logins[f"{server}.{login}"] for login in of.LOGINS}
 
 
 def _module(name: str) -> tuple[str, ...]:
@@ -155,23 +165,42 @@ class _Builder:
         return ServiceSpec(
             name=name,
             argv=_module(module),
-            env={**self.shared(name), "TRIMTAB_HEALTH_PORT": str(health_port), **env, **lockstep},
+            env={
+                **self.shared(name, module.rpartition(".")[2]),
+                "TRIMTAB_HEALTH_PORT": str(health_port),
+                **env,
+                **lockstep,
+            },
             health_url=f"http://127.0.0.1:{health_port}/healthz",
             after=tuple(after),
         )
 
-    def shared(self, name: str) -> dict[str, str]:
-        nats = NatsAddress(self.ports.nats, self.ports.nats_monitoring, Path())
+    def shared(self, name: str, service: str) -> dict[str, str]:
+        """What every service is told; one that has no user of its own is told of no broker."""
+        told = {"TRIMTAB_INSTANCE": name, "TRIMTAB_LOG_LEVEL": self.options.log_level}
+        if service not in nats_users.LOGINS:
+            return told
+        return {**told, **self.nats(service, self.secrets.logins[f"nats.{service}"])}
+
+    def nats(self, user: str, password: str) -> dict[str, str]:
+        address = NatsAddress(self.ports.nats, self.ports.nats_monitoring, Path())
+        return {"TRIMTAB_NATS_URL": address.url, "TRIMTAB_NATS_USER": user, "TRIMTAB_NATS_PASSWORD": password}
+
+    def operator(self) -> dict[str, str]:
+        """For provisioning, which owns the streams and the tables."""
         return {
-            "TRIMTAB_NATS_URL": nats.url,
-            "TRIMTAB_NATS_USER": NATS_USER,
-            "TRIMTAB_NATS_PASSWORD": self.secrets.nats_password,
-            "TRIMTAB_INSTANCE": name,
+            **self.nats(NATS_USER, self.secrets.nats_password),
+            "TRIMTAB_POSTGRES_DSN": dsn(self.ports.postgres, self.secrets.postgres_password),
             "TRIMTAB_LOG_LEVEL": self.options.log_level,
         }
 
-    def database(self) -> dict[str, str]:
-        return {"TRIMTAB_POSTGRES_DSN": dsn(self.ports.postgres, self.secrets.postgres_password)}
+    def database(self, service: str) -> dict[str, str]:
+        password = self.secrets.logins[f"postgres.{service}"]
+        return {"TRIMTAB_POSTGRES_DSN": dsn(self.ports.postgres, password, user=postgres_roles.role_of(service))}
+
+    def signing(self) -> dict[str, str]:
+        folder = self.options.data_dir.expanduser().resolve()
+        return {"TRIMTAB_LEDGER_SIGNING_KEY_FILE": str(folder / "signing-key.pem")}
 
     def venue(self) -> dict[str, str]:
         address = f"127.0.0.1:{self.ports.exchange}"

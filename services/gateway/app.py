@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 
+from services.gateway.adapters.audit import AuditQuestions
 from services.gateway.adapters.decisions import Decisions
 from services.gateway.adapters.event_streams import EventStreams
 from services.gateway.adapters.faucet import Faucets
@@ -64,6 +65,7 @@ class GatewayApp:
             events=EventStreams(self._broker),
             faucets=self._faucets,
             ledger=LedgerCommands(self._broker),
+            audit=AuditQuestions(self._broker),
             max_assets=settings.max_assets,
         )
         self._server: _Server | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.gateway.adapters.audit import AuditQuestions
 from services.gateway.adapters.decisions import Decisions
 from services.gateway.adapters.event_streams import EventStreams
 from services.gateway.adapters.faucet import Faucets
@@ -31,6 +32,7 @@ class Backing:
     events: EventStreams
     faucets: Faucets
     ledger: LedgerCommands
+    audit: AuditQuestions
     max_assets: int = MAX_ASSETS
 
     def refuse_until_caught_up(self) -> None:

@@ -31,6 +31,7 @@ _SUBJECTS = {
     "DEPOSITS": subjects.DEPOSITS_ALL,
     "TRANSFERS": subjects.TRANSFERS_ALL,
     "LEDGER": subjects.LEDGER_ALL,
+    "TREE_HEADS": subjects.TREE_HEADS,
     "EVALUATIONS": subjects.EVALUATIONS_ALL,
     "NOTIFICATIONS": subjects.NOTIFICATIONS_ALL,
     "HALTS": subjects.HALTS_ALL,

@@ -2,6 +2,7 @@
 
 from fastapi import Depends, FastAPI, Response
 
+from services.gateway.audit_routes import audit_routes
 from services.gateway.backing import Backing
 from services.gateway.event_routes import event_routes
 from services.gateway.halt_routes import halt_routes
@@ -10,6 +11,7 @@ from services.gateway.http_errors import ERRORS, add_error_handlers, token_check
 from services.gateway.lifecycle_routes import lifecycle_routes
 from services.gateway.reconciliation_routes import reconciliation_routes
 from services.gateway.replies import HealthReply
+from services.gateway.results_routes import results_routes
 from services.gateway.strategy_routes import strategy_routes
 from services.gateway.wallet_routes import venue_routes, wallet_routes
 from shared.messaging.health import Health
@@ -30,6 +32,7 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
     routers = (
         strategy_routes(backing),
         history_routes(backing),
+        results_routes(backing),
         lifecycle_routes(backing),
         notification_routes(backing),
         wallet_routes(backing),
@@ -37,6 +40,7 @@ def build_http(backing: Backing, token: str, health: Health) -> FastAPI:
         venue_routes(backing),
         halt_routes(backing),
         event_routes(backing),
+        audit_routes(backing),
     )
     for router in routers:
         http.include_router(router, dependencies=protected, responses=ERRORS)

@@ -38,7 +38,7 @@ def document_body(max_assets: int) -> dict[str, object]:
 def edit_body(max_assets: int) -> dict[str, object]:
     """The body of an edit: new values by field, those of the schema of strategies; null takes an optional one away."""
     fields = strategy_schema(max_assets, of_files=False)["properties"]
-    optional = ("take_profit", "stop_loss", "auto_invest")
+    optional = ("take_profit", "stop_loss", "auto_invest", "orders")
     changes = {
         name: {"oneOf": [fields[name], {"type": "null"}]} if name in optional else fields[name]
         for name in EDITABLE_FIELDS

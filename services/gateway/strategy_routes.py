@@ -15,6 +15,7 @@ from services.gateway.replies import (
     StrategyDetailReply,
 )
 from services.gateway.request_schemas import CONFIRMATION, document_body
+from services.gateway.results_routes import with_final_profit
 from services.gateway.reviews import strategy_brief, strategy_detail
 from shared.contracts.evaluations import DecisionRecorded
 from shared.core.errors import Refused
@@ -56,7 +57,10 @@ def strategy_routes(backing: Backing) -> APIRouter:
 
     @router.get("/{strategy_id}", summary="One strategy in full")
     async def strategy(strategy_id: str) -> StrategyDetailReply:
-        return strategy_detail(backing.known(strategy_id), views)
+        detail = strategy_detail(backing.known(strategy_id), views)
+        if detail.status is StrategyStatus.CLOSED and detail.profit is None:
+            return await with_final_profit(backing, detail)
+        return detail
 
     @router.get("/{strategy_id}/decisions", summary="Why it did or did not trade, newest first")
     async def decisions(strategy_id: str, limit: DecisionsLimit = 50, at: Moment = "") -> DecisionsReply:

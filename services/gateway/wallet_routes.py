@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from services.gateway.backing import Backing
 from services.gateway.bodies import Body, Key, deposit_in
+from services.gateway.decision_times import moment_in
 from services.gateway.http_errors import NotFoundError
 from services.gateway.replies import (
     DepositReply,
@@ -17,6 +18,7 @@ from services.gateway.replies import (
     WalletsReply,
 )
 from services.gateway.request_schemas import DEPOSIT
+from services.gateway.results_routes import Moment, WalletsThenReply, wallets_at
 from shared.contracts.books import WalletChanged
 
 
@@ -25,9 +27,11 @@ def wallet_routes(backing: Backing) -> APIRouter:
     router = APIRouter(prefix="/wallets", tags=["wallets"])
     views = backing.views
 
-    @router.get("", summary="The wallet of every venue")
-    async def wallets() -> WalletsReply:
+    @router.get("", summary="The wallet of every venue, now or at a market time")
+    async def wallets(at: Moment = "") -> WalletsReply | WalletsThenReply:
         backing.refuse_until_caught_up()
+        if at:
+            return await wallets_at(backing, moment_in(at))
         return WalletsReply(wallets=[_wallet(venue, views.wallets.get(venue)) for venue in views.venues()])
 
     @router.get("/{venue}", summary="The wallet of one venue")

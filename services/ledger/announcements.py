@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.ledger.leaves import LEAF_VERSION
 from services.ledger.pages import Changes, Entry, Pages, SuspenseMove, TransferRecord, TransferState
 from services.ledger.requests import Request
 from services.ledger.suspense import alert_of, books_totalled, suspense_changed
@@ -70,6 +71,14 @@ def _entry(entry: Entry) -> Announcement:
         ),
         market_time=entry.market_time,
         posted_at=entry.posted_at,
+        leaf_version=LEAF_VERSION,
+        received_at=entry.received_at,
+        message_id=entry.request.meta.message_id,
+        correlation_id=entry.request.meta.correlation_id,
+        digest=entry.leaf.fields["digest"],
+        request_type=entry.request.body.TYPE,
+        request=entry.leaf.fields["request"],
+        leaf_hash=entry.leaf.hash.hex(),
     )
     meta = _meta(entry.request, entry.posted_at, f"transaction.{entry.sequence}")
     return Announcement(subjects.ledger(transaction.venue), message, meta)

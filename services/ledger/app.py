@@ -1,22 +1,36 @@
-"""The ledger put together: consumers -> books -> journal and outbox in PostgreSQL -> relay."""
+"""The ledger put together: consumers -> books -> journal and outbox in PostgreSQL -> relay; journal -> results."""
 
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from services.ledger.adapters.postgres import PostgresJournal
+from services.ledger.adapters.postgres_answers import PostgresAnswers
+from services.ledger.adapters.postgres_heads import PostgresHeads
+from services.ledger.adapters.postgres_projector import Projector
+from services.ledger.adapters.signing_key import load_or_make_key
 from services.ledger.books import Books
 from services.ledger.handlers import Handlers
+from services.ledger.heads import Signer
+from services.ledger.market import Market
+from services.ledger.proofs import Proofs
 from services.ledger.settings import Settings
 from shared.contracts import subjects
+from shared.contracts.audit import ProveConsistency, ProveInclusion, ShowTreeHead
 from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS
 from shared.contracts.reconciliation import AcceptSuspense
+from shared.contracts.results import ReportHistory, ReportHoldings, ReportResults
+from shared.contracts.wire import Message
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
 from shared.messaging.database_postgres import create_pool
+from shared.messaging.following import Follower
 from shared.messaging.health import Health
 from shared.messaging.outbox_postgres import OutboxRelay
-from shared.messaging.requests import serve
+from shared.messaging.requests import Answer, serve
+
+log = logging.getLogger(__name__)
 
 SCHEMA = "ledger"
 
@@ -44,21 +58,60 @@ class LedgerApp:
         Raises RetryLater when the database does not answer.
         """
         settings = self._settings
-        pool = await create_pool(settings.postgres_dsn, self.name, max_size=4)
+        pool = await create_pool(settings.postgres_dsn, self.name, max_size=8)
         self._journal = PostgresJournal(pool, now=lambda: datetime.now(UTC))
         await self._journal.announce_totals()
         relay = OutboxRelay(pool, SCHEMA, self._broker)
-        books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=relay.wake)
+        market = Market()
+        prices = Follower(self._broker, "PRICE_SNAPSHOTS", [subjects.PRICE_SNAPSHOTS_ALL], market.take)
+        projector = Projector(pool, market, mark_interval_s=settings.ledger_mark_interval_s)
+        answers = PostgresAnswers(pool, market)
+
+        def on_posted() -> None:
+            relay.wake()
+            projector.wake()
+
+        books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=on_posted)
         handlers = Handlers(books)
         consume(self._broker, LEDGER_FILLS, handlers.fills, in_flight=settings.ledger_fills_in_flight)
         consume(self._broker, LEDGER_DEPOSITS, handlers.deposits)
         consume(self._broker, LEDGER_COMMANDS, handlers.commands)
         consume(self._broker, LEDGER_DIFFERENCES, handlers.differences)
-        serve(self._broker, subjects.LEDGER_COMMANDS, self.name, {AcceptSuspense: handlers.accept})
+        answered: dict[type[Message], Answer] = {
+            AcceptSuspense: handlers.accept,
+            ReportResults: answers.results,
+            ReportHistory: answers.history,
+            ReportHoldings: answers.holdings,
+        }
+        serve(self._broker, subjects.LEDGER_COMMANDS, self.name, answered)
+        proofs = self._proofs(pool, relay)
         self.health.add("journal", self._journal.trouble)
         self.health.add("books", books.trouble)
-        self._background = (books.run, relay.run)
+        self.health.add("results", projector.trouble)
+        self.health.add("tree heads", proofs.trouble)
+        self._background = (
+            books.run,
+            relay.run,
+            prices.run,
+            projector.run,
+            lambda: proofs.sign_every(settings.ledger_head_interval_s),
+        )
         await self._broker.start()
+
+    def _proofs(self, pool: Any, relay: OutboxRelay) -> Proofs:
+        """The log's heads and proofs, and who answers for them. Raises Stop when the key cannot be used."""
+        file = self._settings.ledger_signing_key_file
+        if file is None:
+            log.warning("no tree heads are signed: TRIMTAB_LEDGER_SIGNING_KEY_FILE is not set")
+        signer = None if file is None else Signer(load_or_make_key(file))
+        proofs = Proofs(PostgresHeads(pool, lambda: datetime.now(UTC), signer), relay.wake)
+        answers: dict[type[Message], Answer] = {
+            ShowTreeHead: proofs.show_head,
+            ProveInclusion: proofs.prove_inclusion,
+            ProveConsistency: proofs.prove_consistency,
+        }
+        serve(self._broker, subjects.AUDIT_COMMANDS, self.name, answers)
+        return proofs
 
     async def stop(self) -> None:
         """Let go of NATS, then of the database."""
@@ -67,7 +120,7 @@ class LedgerApp:
             await self._journal.pool.close()
 
     def background(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The committer and the relay."""
+        """The committer, the relay, the follower of prices and the projector of results."""
         return [run() for run in self._background]
 
 

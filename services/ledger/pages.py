@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 
+from services.ledger.leaves import Cause, Leaf, Times, leaf_of
 from services.ledger.requests import Request
 from shared.core.double_entry import Transaction
+from shared.core.merkle import Frontier
 from shared.core.money import ZERO
 
 
@@ -65,7 +68,7 @@ class VenueRecord:
     wallet_version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """A new journal entry. ``request`` is what led to it, ``received_at`` when Trimtab first knew of that."""
 
@@ -75,6 +78,21 @@ class Entry:
     market_time: datetime
     received_at: datetime
     posted_at: datetime
+
+    @cached_property
+    def leaf(self) -> Leaf:
+        """What stands for it in the Merkle log."""
+        request = self.request
+        cause = Cause(
+            message_id=request.meta.message_id,
+            correlation_id=request.meta.correlation_id,
+            digest=request.digest,
+            request_type=request.body.TYPE,
+            request=request.body.model_dump(mode="json"),
+        )
+        return leaf_of(
+            self.sequence, self.transaction, Times(self.market_time, self.received_at, self.posted_at), cause
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +109,8 @@ class SuspenseMove:
 class Pages:
     """The part of the books a group needs: complete for the accounts, strategies, venues and ids of its requests.
 
-    ``balances`` by account, then asset, without zeros. ``digests`` by transaction id: what is already posted.
+    ``balances`` by account, then asset, without zeros. ``digests`` by transaction id: what is already posted. ``tree``:
+    the Merkle log of the entries up to ``sequence``.
     """
 
     sequence: int
@@ -102,6 +121,7 @@ class Pages:
     balances: dict[str, dict[str, Decimal]] = field(default_factory=dict)
     strategies: dict[str, StrategyRecord] = field(default_factory=dict)
     venues: dict[str, VenueRecord] = field(default_factory=dict)
+    tree: Frontier = field(default_factory=Frontier)
 
     def balance(self, account: str, asset: str) -> Decimal:
         """What an account holds of an asset; 0 when nothing was ever posted."""

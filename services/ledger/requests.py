@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 
 from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
@@ -36,7 +37,7 @@ class Kind(StrEnum):
     ACCEPT = "accept"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """One message to be posted, with what it came with. ``is_last_try``: what is still short goes to suspense."""
 
@@ -88,7 +89,7 @@ class Request:
             case AcceptSuspense():
                 return f"accept:{self.body.venue}:{self.meta.message_id}"
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """SHA-256 over the kind and the fields that decide the movement of money, length-prefixed."""
         digest = hashlib.sha256()

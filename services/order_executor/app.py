@@ -58,8 +58,10 @@ def ccxt_venue(settings: Settings) -> Venue:
         rest_url=settings.venue_rest_url,
         ws_api_url=settings.venue_ws_api_url,
         api_key=settings.venue_api_key.get_secret_value(),
-        api_secret=settings.venue_api_secret.get_secret_value(),
+        api_secret=settings.venue_api_secret.get_secret_value().replace("\\n", "\n"),  # a PEM on one line
         timeout_ms=settings.request_timeout_ms,
+        api_passphrase=settings.venue_api_passphrase.get_secret_value(),
+        sandbox=settings.venue_sandbox,
     )
     return CcxtVenue(access, capabilities_of(settings.venue_dialect))
 
@@ -93,7 +95,7 @@ class Executor:
         holder = f"{settings.instance}.{os.getpid()}.{secrets.token_hex(4)}"
         switch = self.switch = HaltSwitch(settings.venue_name, HaltStore(pool, settings.venue_name), relay.wake)
         await self._serve_switch(switch)
-        lease = await leases.acquire(accounts, holder, settings.lease_s)
+        lease = await leases.acquire(accounts, holder, self._lease_s)
         self._ending.append(lambda: accounts.release(lease))
         self.health.add("lease", lease.trouble)
         keeping = asyncio.create_task(leases.keep(accounts, lease), name="lease")
@@ -107,7 +109,7 @@ class Executor:
         guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
         guards.tally = await read_tally(pool, settings.account, settings.venue_name)
         self.health.show("sending", guards.facts)
-        plans, orders = PlanStore(pool), OrderStore(pool, settings.venue_name, lease)
+        plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
         reconciler = self._reconciler(pool, accounts, lease, relay.wake)
         tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
         runners = PlanRunners(tools, self._limits(), self._stop)
@@ -156,8 +158,13 @@ class Executor:
     def _reconciler(self, pool: Any, accounts: AccountStore, lease: Lease, wake: Callable[[], None]) -> Reconciler:
         settings = self._settings
         store = ReconciliationStore(pool, lease, settings.venue_name)
-        parts = Parts(self._venue, accounts, store, lease, self._listing.block, wake)
+        parts = Parts(self._venue, accounts, store, lease, self._listing.block, wake, self._listing.symbol_of)
         return Reconciler(parts, settings.venue_quote, settings.reconcile_every_s)
+
+    @property
+    def _lease_s(self) -> float:
+        """Twice the venue's receive window at least: an order is only sent while the lease outlasts the window."""
+        return max(self._settings.lease_s, 2 * self._venue.capabilities.receive_window_ms / 1000)
 
     def _limits(self) -> Limits:
         settings = self._settings
@@ -180,8 +187,9 @@ class Executor:
         )
 
     async def _serve_switch(self, switch: HaltSwitch) -> None:
-        """Answer halts from before the account is ours, on a connection of their own: an executor that stands by can
-        throw the switch of one that hangs, and no plan or price can be in the way.
+        """Answer halts from before the account is ours, on a connection of their own, so that no plan or price can be
+        in the way. Every executor hears every command (each is a queue of its own) and the first answer counts: one
+        that stands by throws the switch of one that hangs.
         """
         settings = self._settings
         broker = make_broker(
@@ -191,7 +199,7 @@ class Executor:
             password=settings.nats_password,
         )
         commands: dict[type[Message], Answer] = {HaltVenue: switch.on_halt, ResumeVenue: switch.on_resume_asked}
-        serve(broker, subjects.halt_commands(settings.venue_name), NAME, commands)
+        serve(broker, subjects.halt_commands(settings.venue_name), f"{NAME}.{secrets.token_hex(4)}", commands)
         await broker.start()
         self._ending.append(broker.stop)
         self.health.watch(broker)

@@ -9,17 +9,19 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from shared.contracts.halts import HaltCause, HaltChanged, HaltVenue, ResumeVenue
 from shared.contracts.wire import Meta
-from shared.core.errors import Refused, RetryLater
+from shared.core.errors import Conflict, Refused, RetryLater
 from shared.messaging.database_postgres import UNAVAILABLE
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
 LONGEST_REASON = 200
+RESUME_WITHIN = timedelta(seconds=30)
 
 
 class SwitchStore(Protocol):
@@ -28,8 +30,10 @@ class SwitchStore(Protocol):
     async def read(self) -> HaltChanged:
         """The switch as it is."""
 
-    async def change(self, *, halted: bool, cause: HaltCause, reason: str, message_id: str) -> HaltChanged:
-        """Set it; as it is already, nothing changes."""
+    async def change(
+        self, *, halted: bool, cause: HaltCause, reason: str, message_id: str, asked_at: datetime | None = None
+    ) -> HaltChanged:
+        """Set it; as it is already, or changed later than ``asked_at``, nothing changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,27 @@ class HaltSwitch:
             raise RetryLater(f"halted, but not recorded yet: {error!r}"[:200]) from error
 
     async def on_resume_asked(self, command: ResumeVenue, meta: Meta) -> HaltChanged:
-        """Resume. Raises RetryLater when it could not be recorded: nothing is sent then. Raises Refused."""
+        """Resume. Raises RetryLater when it could not be recorded: nothing is sent then. Raises Refused, and Conflict
+        for a command that comes late: after a halt that is younger than it, or when nobody waits for it any more (a
+        process that was frozen finds in its socket what was asked meanwhile).
+        """
         self._check(command.venue)
         before = self._wanted
+        if datetime.now(UTC) - meta.occurred_at > RESUME_WITHIN:
+            raise Conflict.one("resume", meta.occurred_at.isoformat(), "a command of now", "was asked for too long ago")
         try:
             changed = await self._store.change(
-                halted=False, cause=HaltCause.ASKED, reason="resumed by a person", message_id=meta.message_id
+                halted=False,
+                cause=HaltCause.ASKED,
+                reason="resumed by a person",
+                message_id=meta.message_id,
+                asked_at=meta.occurred_at,
             )
         except UNAVAILABLE as error:
             raise RetryLater(f"not resumed: {error!r}"[:200]) from error
+        if changed.halted:
+            self._take(changed)
+            raise Conflict.one("resume", command.venue, "the halt as it was", "the venue was halted again since")
         if self._wanted is before:  # else somebody has halted since
             self._wanted = None
         self._take(changed)

@@ -25,7 +25,7 @@ class InstrumentListing:
         self._name = name
         self._quote = quote
         self._newest: tuple[Instrument, ...] = ()
-        self._published: InstrumentsListed | None = None
+        self._published: tuple[InstrumentsListed, int] | None = None
         self._unreconciled: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._publications = 0
@@ -38,6 +38,10 @@ class InstrumentListing:
             log.warning("not traded, venue and books differ: %s", ", ".join(sorted(assets)) or "nothing any more")
             self._unreconciled = bases
             self._changed.set()
+
+    def symbol_of(self, asset: str) -> str:
+        """The venue's name of the asset's pair; "" for the quote currency and for what is not listed."""
+        return next((listed.symbol for listed in self._newest if listed.base == asset), "")
 
     async def read(self) -> None:
         """Read them once, as soon as the venue answers."""
@@ -56,14 +60,15 @@ class InstrumentListing:
             await asyncio.sleep(RETRY_S)
 
     async def publish(self, publisher: Publisher, epoch: int) -> None:
-        """Publish what was read last, if it differs from what was published. Raises RetryLater."""
-        message = self._message()
-        if message == self._published:
+        """Publish what was read last, if it differs from what was published on this connection. Raises RetryLater."""
+        told = (self._message(), publisher.reconnections)
+        if told == self._published:
             return
+        message, _ = told
         self._publications += 1
         name = f"instruments.{self._name}.{epoch}.{self._publications}"
         await publisher.publish(subjects.instruments(self._name), message, message_id=name, correlation_id=name)
-        self._published = message
+        self._published = told
 
     async def run(self, publisher: Publisher, epoch: int, refresh_s: float) -> None:
         """Read and publish again every ``refresh_s`` for ever, and publish at once what ``block`` changes."""

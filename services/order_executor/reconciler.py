@@ -37,7 +37,9 @@ _TRADES_LOOKED_BACK = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the reconciler works with. ``block`` is told the assets that may not be traded, ``wake`` of new events."""
+    """What the reconciler works with. ``block`` is told the assets that may not be traded, ``wake`` of new events;
+    ``symbol_of`` names the pair of an asset, "" when none is listed.
+    """
 
     venue: Venue
     accounts: AccountStore
@@ -45,6 +47,7 @@ class Parts:
     lease: Lease
     block: Callable[[frozenset[str]], None]
     wake: Callable[[], None]
+    symbol_of: Callable[[str], str]
 
 
 class Reconciler:
@@ -159,9 +162,8 @@ class Reconciler:
         """Trades that are not ours by asset; under "" all of them, which is what explains the quote currency."""
         found: dict[str, str] = {}
         for asset in confirmed:
-            if asset == self._quote:
+            if not (symbol := self._parts.symbol_of(asset)):
                 continue
-            symbol = f"{asset}{self._quote}"
             try:
                 trades = await self._parts.venue.fetch_trades(symbol, at - _TRADES_LOOKED_BACK)
             except RetryLater:

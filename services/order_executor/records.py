@@ -8,14 +8,20 @@ from decimal import Decimal
 from shared.contracts.plans import RebalancePlanned, TradedWays
 from shared.core.matching import Side
 from shared.core.money import ZERO, exact
-from shared.core.orders import UNSETTLED, OrderState, may_become, reported_state, state_after_fill
+from shared.core.order_styles import OrderKind
+from shared.core.orders import UNSETTLED, OrderState, VenueReport, may_become, reported_state, state_after_fill
 from shared.core.situation import INVEST, WITHDRAW
 from shared.venues.port import OrderRequest, VenueOrder
+
+INFINITY = Decimal("Infinity")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRecord:
-    """An order intent and what is known of it. ``send_deadline`` and ``intended_at`` are wall clock."""
+    """An order intent and what is known of it. ``send_deadline`` is wall clock.
+
+    ``limit_price`` of a market order is the touch it was sized at; it is not sent.
+    """
 
     client_order_id: str
     plan_id: str
@@ -34,10 +40,21 @@ class OrderRecord:
     venue_order_id: str = ""
     filled_quantity: Decimal = ZERO
     detail: str = ""
+    kind: OrderKind = OrderKind.IOC
 
     def request(self) -> OrderRequest:
         """The order as it is sent."""
-        return OrderRequest(self.client_order_id, self.symbol, self.side, self.quantity, self.limit_price)
+        return OrderRequest(self.client_order_id, self.symbol, self.side, self.quantity, self.limit_price, self.kind)
+
+    @property
+    def is_by_value(self) -> bool:
+        """Whether the venue is told what to spend: ``quantity`` is then what that should buy, not the most it can."""
+        return self.kind is OrderKind.MARKET and self.side is Side.BUY
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it stands in the venue's book until it is cancelled."""
+        return self.kind is OrderKind.MAKER and self.state is OrderState.OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +75,14 @@ class FillRecord:
 
 @dataclass(frozen=True, slots=True)
 class CycleSizing:
-    """The prices that a plan is measured by, and the cycle (sells, then buys) it has come to."""
+    """The prices that a plan is measured by, and the cycle (sells, then buys) it has come to.
+
+    ``sliced_at``: when parts of larger orders last went out (wall clock).
+    """
 
     cycle: int
     prices: Mapping[str, Decimal]
+    sliced_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +90,7 @@ class PlanRecord:
     """An accepted plan with everything done for it so far. ``is_open`` False: nothing more will be done.
 
     ``fills``: every fill of the strategy that the plan's holdings do not contain yet, also late ones of earlier plans.
+    ``hurried``: somebody waits for the plan's end (a hold, a seal).
     """
 
     plan: RebalancePlanned
@@ -76,6 +98,17 @@ class PlanRecord:
     orders: tuple[OrderRecord, ...] = ()
     fills: tuple[FillRecord, ...] = ()
     sizing: CycleSizing | None = None
+    hurried: bool = False
+
+    @property
+    def resting(self) -> tuple[OrderRecord, ...]:
+        """Orders that stand in the venue's book."""
+        return tuple(order for order in self.orders if order.is_resting)
+
+    @property
+    def unclear(self) -> tuple[OrderRecord, ...]:
+        """Unsettled orders that do not rest: they end by themselves, and are asked for until they have."""
+        return tuple(order for order in self.unsettled if not order.is_resting)
 
     @property
     def unsettled(self) -> tuple[OrderRecord, ...]:
@@ -147,10 +180,20 @@ def concluded(order: OrderRecord, booked_quantity: Decimal, evidences: Iterable[
     for evidence in evidences:
         to, detail = evidence.state, evidence.detail
         if evidence.order is not None:
-            to = reported_state(order.quantity, booked_quantity, evidence.order.report)
+            to = _reported(order, booked_quantity, evidence.order.report)
             if evidence.order.venue_order_id:
                 now = replace(now, venue_order_id=evidence.order.venue_order_id)
         if to is not None and to is not now.state and may_become(now.state, to):
             now = replace(now, state=to, detail=detail or now.detail)
-    settled = state_after_fill(now.state, order.quantity, booked_quantity)
+    most = INFINITY if order.is_by_value and now.state in UNSETTLED else order.quantity
+    settled = state_after_fill(now.state, most, booked_quantity)
     return now if settled is now.state else replace(now, state=settled)
+
+
+def _reported(order: OrderRecord, booked_quantity: Decimal, report: VenueReport) -> OrderState:
+    """The state a report leads to. An order by value may trade more than its quantity, so only the venue ends it."""
+    if not order.is_by_value:
+        return reported_state(order.quantity, booked_quantity, report)
+    state = reported_state(INFINITY, booked_quantity, report)
+    is_whole = state is OrderState.PARTIALLY_FILLED and booked_quantity >= order.quantity
+    return OrderState.FILLED if is_whole else state

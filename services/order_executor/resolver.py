@@ -37,8 +37,7 @@ class Book(Protocol):
 
 def provable_from(order: OrderRecord, capabilities: VenueCapabilities) -> datetime:
     """From when on (wall clock) a reading that does not find the order counts towards its absence."""
-    wait_ms = capabilities.receive_window_ms + capabilities.read_lag_ms
-    return order.send_deadline + timedelta(milliseconds=wait_ms)
+    return order.send_deadline + timedelta(milliseconds=capabilities.doubt_ms)
 
 
 class Resolver:
@@ -50,7 +49,7 @@ class Resolver:
         self.absences = 0
 
     async def settle(self, record: PlanRecord, load: Callable[[], Awaitable[PlanRecord]]) -> PlanRecord:
-        """Ask until no order of the plan is unsettled; returns the plan as it is then.
+        """Ask until no order of the plan is unsettled but what rests; returns the plan as it is then.
 
         Orders still "intended" here were perhaps sent by a process that died: they are unknown.
         """
@@ -62,15 +61,22 @@ class Resolver:
         pause_s = FIRST_PAUSE_S
         while True:
             record = await load()
-            if not record.unsettled:
+            if not record.unclear:
                 return record
             await asyncio.sleep(0)
-            found = await asyncio.gather(*(self._look(order, record, readings) for order in record.unsettled))
-            await self._book.book([evidence for evidence in found if evidence is not None])
+            await self.look(record, record.unclear, readings)
             if any(readings.values()):
                 pause_s = READING_PAUSE_S
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def look(
+        self, record: PlanRecord, orders: Sequence[OrderRecord], readings: dict[str, int] | None = None
+    ) -> None:
+        """Read some orders of the plan once, and book what is found. ``readings``: that did not find it, by order."""
+        counts = {} if readings is None else readings
+        found = await asyncio.gather(*(self._look(order, record, counts) for order in orders))
+        await self._book.book([evidence for evidence in found if evidence is not None])
 
     async def _look(self, order: OrderRecord, record: PlanRecord, readings: dict[str, int]) -> Evidence | None:
         """One reading of one order, and what may be concluded from it."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,10 +14,14 @@ from services.order_executor.lease import Lease
 from services.order_executor.market_view import MarketView
 from services.order_executor.records import Evidence, OrderRecord, PlanRecord
 from services.order_executor.resolver import Resolver
+from services.order_executor.resting import LOOK_EVERY_S, RestingOrders, Surroundings, until_tended
 from services.order_executor.send_guards import GuardedPhase, SendGuards
 from services.order_executor.steps import Close, Market, Send, Terms, next_step, with_detail, with_stale_named
+from services.order_executor.styling import Wait, styling_of
 from shared.core.errors import RetryLater, Stop
+from shared.core.matching import Book
 from shared.core.money import ZERO
+from shared.core.order_styles import OrderKind
 from shared.core.orders import OrderState
 from shared.core.position import PlanOutcome
 from shared.venues.port import NotSent, OrderRefused, OutcomeUnknown, Venue
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 LONGEST_PAUSE_S = 10.0
 FRESH_QUOTE_WAIT_S = 0.25
 LOOK_AGAIN_S = 0.1
+LOOK_AGAIN_AT_WAIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class PlanRunners:
         self._limits = limits
         self._stop = stop
         self._resolver = Resolver(tools.venue, tools.orders)
+        around = Surroundings(tools.venue, tools.market, tools.lease, tools.guards)
+        self._resting = RestingOrders(around, self._resolver)
         self._room = asyncio.Semaphore(limits.concurrent_plans)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_ending = False
@@ -68,12 +75,12 @@ class PlanRunners:
     async def resume(self) -> None:
         """Take up every open plan."""
         for plan_id in await self._tools.plans.open_plan_ids():
-            self.ensure(plan_id)
+            self.ensure(plan_id, may_rest=True)
 
-    def ensure(self, plan_id: str) -> None:
-        """Work on the plan, if nobody does."""
+    def ensure(self, plan_id: str, *, may_rest: bool = False) -> None:
+        """Work on the plan, if nobody does. ``may_rest``: it is an old one, whose orders may rest at the venue."""
         if plan_id not in self._tasks and not self._is_ending:
-            task = asyncio.create_task(self._run(plan_id), name=f"plan {plan_id}")
+            task = asyncio.create_task(self._run(plan_id, may_rest=may_rest), name=f"plan {plan_id}")
             self._tasks[plan_id] = task
             task.add_done_callback(lambda _: self._tasks.pop(plan_id, None))
 
@@ -87,13 +94,19 @@ class PlanRunners:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, plan_id: str) -> None:
+    async def _run(self, plan_id: str, *, may_rest: bool) -> None:
+        """Until the plan is closed. ``may_rest``: orders of it may stand in the venue's book already."""
         pause_s = 0.1
         while not self._is_ending:
             try:
+                if may_rest:
+                    await self._while_resting(plan_id)
                 async with self._room:
-                    await self._work(plan_id)
-                return
+                    wait_s = await self._work(plan_id)
+                if wait_s is None:
+                    break
+                await asyncio.sleep(wait_s)
+                may_rest = True
             except Stop as stop:
                 self._stop(stop)
                 return
@@ -105,33 +118,79 @@ class PlanRunners:
                 log.exception("plan %s: interrupted, again in %s s", plan_id, pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        if self._is_ending:
+            await until_tended(lambda: self._tend(plan_id))
 
-    async def _work(self, plan_id: str) -> None:
-        """Go on with a plan until it is closed. Raises Stop, RetryLater, or whatever interrupted it."""
+    async def _while_resting(self, plan_id: str) -> None:
+        """Until nothing of the plan rests; in no room, so that what waits lets others trade."""
+        while await self._tend(plan_id):
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self._is_ending:
+                return
+
+    async def _tend(self, plan_id: str) -> bool:
+        """Look after what rests, if nothing else is unsettled; whether the plan must wait for it."""
+        load = self._tools.plans.load
+        record = await load(plan_id)
+        self._resting.note_ends(record)
+        if not record.resting or (record.unclear and not self._is_ending):
+            return False
+        is_resting = await self._resting.tend(
+            record, lambda: load(plan_id), "the executor is stopping" if self._is_ending else ""
+        )
+        self._tools.wake()
+        return is_resting
+
+    async def _work(self, plan_id: str) -> float | None:
+        """Go on with a plan until it is closed, or has to wait: so many seconds. Raises Stop, RetryLater, or whatever
+        interrupted it.
+        """
         tools = self._tools
         record = await tools.plans.load(plan_id)
         while record.is_open and not self._is_ending:
-            if record.unsettled:
+            if record.resting and not record.unclear:
+                return 0.0
+            if record.unclear:
                 record = await self._resolver.settle(record, lambda: tools.plans.load(plan_id))
                 tools.wake()
                 continue
             await tools.reconciled()
             market = await self._usable_market(record)
             step = next_step(record, market, self._terms())
+            if isinstance(step, Send) and styling_of(record).depth_share_pct is not None:
+                market = await self._with_books(step, market)
+                step = next_step(record, market, self._terms())
+            if isinstance(step, Wait):
+                return min(max((step.until - datetime.now(UTC)).total_seconds(), 0.0), LOOK_AGAIN_AT_WAIT_S)
             if isinstance(step, Close):
                 step = with_stale_named(step, market)
                 if tools.guards.switch.reason is not None and step.outcome is not PlanOutcome.COMPLETED:
                     step = with_detail(step, "halted")
-                if await tools.plans.close(record, step, tools.market.market_time):
-                    log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
+                is_closed = await tools.plans.close(record, step, tools.market.market_time)
                 tools.wake()
+                if is_closed:
+                    log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
+                    return None
             else:
                 await self._send(step, record)
             record = await tools.plans.load(plan_id)
+        return None
+
+    async def _with_books(self, step: Send, market: Market) -> Market:
+        """The market with the books of what is about to be traded; one that cannot be read is not known."""
+        books: dict[str, Book | None] = {}
+        for order in step.orders:
+            try:
+                books[order.asset] = await self._tools.venue.fetch_book(order.symbol)
+            except RetryLater as later:
+                log.info("the book of %s is not known: %s", order.symbol, later)
+                books[order.asset] = None
+        return replace(market, books=books)
 
     def _terms(self) -> Terms:
         limits = self._limits
-        return Terms(limits.slippage_bps, self._tools.lease.epoch, datetime.now(UTC), limits.send_within)
+        kinds = self._tools.venue.capabilities.order_kinds
+        return Terms(limits.slippage_bps, self._tools.lease.epoch, datetime.now(UTC), limits.send_within, kinds)
 
     async def _usable_market(self, record: PlanRecord) -> Market:
         """The market once every asset has a usable quote and it is not behind the plan's; waits for one silent asset
@@ -172,7 +231,8 @@ class PlanRunners:
                 raise Stop(f"the venue shuts us out: {refusal}")
         reports = [evidence.order.report for evidence, _ in outcomes if evidence.order is not None]
         executed = sum((report.executed_quantity for report in reports), ZERO)
-        if executed < sum((order.quantity for order in step.orders), ZERO):
+        rests = not refusals and step.orders[0].kind is OrderKind.MAKER
+        if not rests and executed < sum((order.quantity for order in step.orders), ZERO):
             # Something did not trade: newer prices first, and the pause a venue asked for.
             pause_s = max((refusal.retry_after_s for refusal in refusals), default=0.0)
             await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))

@@ -27,6 +27,7 @@ from shared.core.guards import (
     must_halt,
 )
 from shared.core.money import ZERO, exact
+from shared.core.order_styles import OrderKind
 from shared.core.orders import UNSETTLED, OrderState, VenueReport
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class SendGuards:
         self.trips: Counter[Guard] = Counter()
         self.switch = switch
         self._market = market
+        self._resting: dict[str, date] = {}
         switch.on_resume = self.forget_trips
 
     def forget_trips(self) -> None:
@@ -70,6 +72,19 @@ class SendGuards:
             self.trips[trip.guard] += 1
             log.error("order %s of plan %s is withheld: %s", order.client_order_id, order.plan_id, trip)
         return trip
+
+    def note_rest(self, order: OrderRecord, market_day: date) -> None:
+        """The order rests, or may: it counts in full for that day until it has ended."""
+        self._resting[order.client_order_id] = market_day
+
+    def note_end(self, order: OrderRecord) -> None:
+        """What did not trade of an order that rested does not count any more, once it has ended."""
+        if order.state in UNSETTLED:
+            return
+        market_day = self._resting.pop(order.client_order_id, None)
+        if market_day is not None:
+            untraded = (order.quantity - order.filled_quantity) * order.limit_price
+            self.tally = after_ended(self.tally, market_day, max(untraded, ZERO))
 
     def facts(self) -> dict[str, object]:
         """For the health page: whether the venue is halted, and how often each guard has tripped."""
@@ -108,6 +123,8 @@ class GuardedPhase:
         if (report is not None and not report.is_open) or state in {OrderState.REJECTED}:
             untraded = (order.quantity - executed) * order.limit_price
             self._guards.tally = after_ended(self._guards.tally, self.market_day, max(untraded, ZERO))
+        elif order.kind is OrderKind.MAKER:
+            self._guards.note_rest(order, self.market_day)
 
     def close(self) -> None:
         """All orders of the phase were let through or withheld: too many phases in a row halt the venue."""

@@ -13,7 +13,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="TRIMTAB_")
 
-    postgres_dsn: str = Field(description="URL of the database that holds the schema `executor`.")
+    postgres_dsn: str = Field(repr=False, description="URL of the database that holds the schema `executor`.")
     venue_name: str = Field(default="paper", description="Name of the venue in subjects and messages.")
     venue_dialect: str = Field(default="binance", description="How the venue speaks: a row of shared.venues.dialects.")
     venue_account: str = Field(default="", description="Name of the account; empty: the venue's name. One writer each.")
@@ -22,7 +22,14 @@ class Settings(ServiceSettings):
     venue_ws_url: str = Field(default="", description="URL of market streams; not used by the executor.")
     venue_ws_api_url: str = Field(default="", description="URL of the websocket API; empty: the dialect's live venue.")
     venue_api_key: SecretStr = Field(default=SecretStr(""), description="API key: trading only, never withdrawals.")
-    venue_api_secret: SecretStr = Field(default=SecretStr(""), description="Its secret.")
+    venue_api_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Its secret; at Coinbase the key's PEM, its lines divided by \\n or new lines.",
+    )
+    venue_api_passphrase: SecretStr = Field(default=SecretStr(""), description="Its passphrase (KuCoin, OKX).")
+    venue_sandbox: bool = Field(
+        default=False, description="The venue's own test environment (Binance, Bybit, OKX) instead of the live one."
+    )
     venue_instruments_refresh_s: float = Field(
         default=60.0, gt=0, le=86_400, description="Seconds between reads of the venue's instruments."
     )
@@ -47,7 +54,10 @@ class Settings(ServiceSettings):
     )
     concurrent_plans: int = Field(default=16, ge=1, le=256, description="Plans worked on at once; the rest wait.")
     lease_s: float = Field(
-        default=4.0, ge=3.0, le=60, description="How long a writer that fell silent keeps the account."
+        default=4.0,
+        ge=3.0,
+        le=60,
+        description="How long a writer that fell silent keeps the account; twice the venue's receive window at least.",
     )
 
     guard_orders_per_minute: int = Field(

@@ -10,18 +10,20 @@ A buy must not spend more than the strategy has, even at its limit, so the room 
 stays behind. It starts at ``FIRST_BUY_ROOM_BPS`` and doubles with each cycle, up to the slippage bound.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from services.order_executor.records import CycleSizing, OrderRecord, PlanRecord, holdings_of, targets_of, ways_of
+from services.order_executor.styling import Occasion, Phase, Wait, styled
 from shared.core.errors import Refused
 from shared.core.identity import client_order_id
 from shared.core.legs import smallest_order
 from shared.core.market import Instruments, Quotes
-from shared.core.matching import Side
+from shared.core.matching import Book, Side
 from shared.core.money import ZERO
+from shared.core.order_styles import OrderKind
 from shared.core.planning import (
     OrderDraft,
     PlanningInput,
@@ -43,23 +45,27 @@ _DRIFT_UNIT = Decimal("1e-9")
 @dataclass(frozen=True, slots=True)
 class Market:
     """Quotes fit to trade on and the instruments, for one look; ``stale`` names held or wanted assets without one,
-    ``unreconciled`` those that are not traded because venue and books differ.
+    ``unreconciled`` those that are not traded because venue and books differ. ``books``: see ``styling.Occasion``.
     """
 
     quotes: Quotes
     instruments: Instruments
     stale: frozenset[str] = frozenset()
     unreconciled: frozenset[str] = frozenset()
+    books: Mapping[str, Book | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How orders are made: slippage bound, epoch of the writer, wall clock now, time allowed to send."""
+    """How orders are made: slippage bound, epoch of the writer, wall clock now, time allowed to send, what the venue
+    takes.
+    """
 
     slippage_bps: Decimal
     epoch: int
     now: datetime
     send_within: timedelta
+    kinds: frozenset[OrderKind] = frozenset({OrderKind.IOC})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class Close:
     worst_drift_pct: Decimal | None
 
 
-def next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close:
+def next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close | Wait:
     """The next step of an open plan all of whose orders have ended. A plan that cannot be sized at all is closed."""
     try:
         return _next_step(record, market, terms)
@@ -90,7 +96,7 @@ def next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close:
         return Close(outcome, f"refused: {refused}"[:500], None)
 
 
-def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close:
+def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close | Wait:
     expired = terms.now >= record.plan.expires_at
     sizing = record.sizing
     if sizing is None:
@@ -99,7 +105,10 @@ def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close
     if record.last_round % 2 == 0:  # the sells have ended
         buys = _buys(planning, sizing.cycle)
         if buys.drafts:
-            return _close_expired(record, market, terms) if expired else _send(record, buys, sizing, terms)
+            if expired:
+                return _close_expired(record, market, terms)
+            resize = _buyer(sizing.cycle)
+            return _send(record, _Sized(buys, planning, resize, sizing), market, terms)
     sells, buys = _sells(record, planning), _buys(planning, sizing.cycle + 1)
     if not sells.drafts and not buys.drafts:
         return _close(record, market, planning, (*sells.dropped, *buys.dropped))
@@ -109,15 +118,18 @@ def _next_step(record: PlanRecord, market: Market, terms: Terms) -> Send | Close
     return _new_cycle(record, market, terms, sizing.cycle + 1)
 
 
-def _new_cycle(record: PlanRecord, market: Market, terms: Terms, cycle: int) -> Send | Close:
+def _new_cycle(record: PlanRecord, market: Market, terms: Terms, cycle: int) -> Send | Close | Wait:
     planning = _planning(record, market, terms, record.sizing.prices if record.sizing else {})
-    sizing = CycleSizing(cycle, record.sizing.prices if record.sizing else plan_prices(record, market))
+    if record.sizing is None:
+        sizing = CycleSizing(cycle, plan_prices(record, market))
+    else:
+        sizing = replace(record.sizing, cycle=cycle)
     sells = _sells(record, planning)
     if sells.drafts:
-        return _send(record, sells, sizing, terms)
+        return _send(record, _Sized(sells, planning, lambda given: _sells(record, given), sizing), market, terms)
     buys = _buys(planning, cycle)
     if buys.drafts:
-        return _send(record, buys, sizing, terms)
+        return _send(record, _Sized(buys, planning, _buyer(cycle), sizing), market, terms)
     return _close(record, market, planning, (*sells.dropped, *buys.dropped))
 
 
@@ -128,6 +140,10 @@ def _sells(record: PlanRecord, planning: PlanningInput) -> Sizing:
 def _buys(planning: PlanningInput, cycle: int) -> Sizing:
     room_bps = min(planning.slippage_bps, FIRST_BUY_ROOM_BPS * 2**cycle)
     return buy_orders(replace(planning, slippage_bps=room_bps))
+
+
+def _buyer(cycle: int) -> Callable[[PlanningInput], Sizing]:
+    return lambda given: _buys(given, cycle)
 
 
 def plan_prices(record: PlanRecord, market: Market) -> dict[str, Decimal]:
@@ -170,12 +186,30 @@ def unpriced(record: PlanRecord, market: Market, prices: Mapping[str, Decimal]) 
     )
 
 
-def _send(record: PlanRecord, sizing: Sizing, cycle: CycleSizing, terms: Terms) -> Send:
-    number = 2 * cycle.cycle + (0 if sizing.drafts[0].side is Side.SELL else 1)
-    return Send(tuple(_intent(record, draft, number, terms) for draft in sizing.drafts), cycle)
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """One side of a cycle by the default style, and how to size it by another input."""
+
+    default: Sizing
+    planning: PlanningInput
+    resize: Callable[[PlanningInput], Sizing]
+    cycle: CycleSizing
 
 
-def _intent(record: PlanRecord, draft: OrderDraft, number: int, terms: Terms) -> OrderRecord:
+def _send(record: PlanRecord, sized: _Sized, market: Market, terms: Terms) -> Send | Wait:
+    cycle = sized.cycle
+    occasion = Occasion(terms.now, terms.kinds, cycle.cycle, market.books)
+    phase = styled(record, sized.planning, sized.default, sized.resize, occasion)
+    if isinstance(phase, Wait):
+        return Wait(min(phase.until, record.plan.expires_at))
+    number = 2 * cycle.cycle + (0 if phase.drafts[0].side is Side.SELL else 1)
+    orders = tuple(_intent(record, draft, number, phase, terms) for draft in phase.drafts)
+    is_same_cycle = record.sizing is not None and record.sizing.cycle == cycle.cycle
+    sliced_at = terms.now if phase.is_sliced else cycle.sliced_at if is_same_cycle else None
+    return Send(orders, replace(cycle, sliced_at=sliced_at))
+
+
+def _intent(record: PlanRecord, draft: OrderDraft, number: int, phase: Phase, terms: Terms) -> OrderRecord:
     plan = record.plan
     return OrderRecord(
         client_order_id=client_order_id(plan.plan_id, number, draft.symbol, draft.side),
@@ -190,6 +224,7 @@ def _intent(record: PlanRecord, draft: OrderDraft, number: int, terms: Terms) ->
         quantity=draft.quantity,
         limit_price=draft.limit_price,
         send_deadline=min(terms.now + terms.send_within, plan.expires_at),
+        kind=phase.kind,
     )
 
 

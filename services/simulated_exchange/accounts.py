@@ -1,5 +1,6 @@
 """Accounts of the venue: balances with a free and a locked part, which never go below zero."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
@@ -39,6 +40,11 @@ class Account:
         """Free balance, zero for an asset never held."""
         balance = self.balances.get(asset)
         return balance.free if balance else ZERO
+
+    def copied_balances(self, assets: Iterable[str]) -> dict[str, Balance]:
+        """Balances of some assets as they are now."""
+        found = {asset: self.balances.get(asset) or Balance() for asset in assets}
+        return {asset: Balance(balance.free, balance.locked) for asset, balance in found.items()}
 
     def add_free(self, asset: str, change: Decimal) -> None:
         """Change the free part. Raises Stop rather than let it fall below zero."""

@@ -8,16 +8,27 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from services.simulated_exchange.adapters.sqlite import Store
+from services.simulated_exchange.bigone.errors import error_body as bigone_error_body
+from services.simulated_exchange.bigone.routes import bigone_routes
+from services.simulated_exchange.binance.errors import error_body as binance_error_body
 from services.simulated_exchange.binance.rate_gate import RateGate, RateRules
 from services.simulated_exchange.binance.routes import binance_routes
+from services.simulated_exchange.desk import Desk
+from services.simulated_exchange.faults.control import FaultControl
+from services.simulated_exchange.faults.plan import FaultPlan
+from services.simulated_exchange.faults.requests import faulty_requests
 from services.simulated_exchange.handlers import Control, control_guard, healthz
+from services.simulated_exchange.identity import IdentityName
+from services.simulated_exchange.maintenance import maintained
 from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.markets.source import PriceSource
 from services.simulated_exchange.markets.synthetic import SyntheticMarket
+from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.replay import Replay
 from services.simulated_exchange.settings import Settings
 from services.simulated_exchange.settlement import Fees
-from services.simulated_exchange.venue import ReplayState, Venue, VenueRules
+from services.simulated_exchange.venue import Venue
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.errors import Stop
 from shared.core.matching import BookShape, PriceBand
 from shared.messaging.ending import EXIT_STOP, end_process
@@ -26,6 +37,7 @@ from shared.messaging.health import Health
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024
+_BIGONE_SYSTEM_ERROR = 10011
 
 
 class ExchangeApp:
@@ -44,15 +56,24 @@ class ExchangeApp:
 
     async def start(self) -> None:
         """Listen. The venue stands where it stood: being built was its recovery."""
+        settings, faults = self._settings, FaultPlan()
+        guard = control_guard(settings.exchange_control_token.get_secret_value())
+        error_body = bigone_error_body if is_bigone(settings) else binance_error_body
+        closed = error_body(_BIGONE_SYSTEM_ERROR if is_bigone(settings) else 1, "System is under maintenance.")
         server = web.Application(
-            middlewares=[_end_on_stop, control_guard(self._settings.exchange_control_token.get_secret_value())],
+            middlewares=[_end_on_stop, guard, faulty_requests(faults, error_body), maintained(self.venue, closed)],
             client_max_size=MAX_BODY_BYTES,
         )
-        settings = self._settings
         rules = RateRules(settings.exchange_weight_per_minute, settings.exchange_orders_per_10s)
         gate = RateGate(rules)
         control = Control(self.venue, self._replay, gate)
-        server.add_routes([*binance_routes(self.venue, gate), *control.routes(), web.get("/healthz", healthz)])
+        desk = Desk(self.venue, Reads(self.venue), gate, faults)
+        if is_bigone(settings):
+            by_cost = settings.exchange_market_buy_amount == "quote"
+            server.add_routes(bigone_routes(desk, buys_by_cost=by_cost))
+        else:
+            server.add_routes(binance_routes(desk))
+        server.add_routes([*control.routes(), *FaultControl(self.venue, faults).routes(), web.get("/healthz", healthz)])
         self._runner = web.AppRunner(server, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.exchange_host, self._settings.exchange_port, reuse_address=True)
@@ -90,6 +111,11 @@ async def _end_on_stop(request: web.Request, handler: Handler) -> web.StreamResp
         raise
 
 
+def is_bigone(settings: Settings) -> bool:
+    """Whether the venue speaks BigONE's dialect."""
+    return settings.exchange_dialect == "bigone"
+
+
 def build_app(settings: Settings) -> ExchangeApp:
     """Open the state folder, read the market and build the venue. Raises Refused for a bad file or folder."""
     prices = load_prices(settings.exchange_prices_file) if settings.exchange_prices_file else None
@@ -108,6 +134,8 @@ def _build_venue(settings: Settings, store: Store, prices: PriceSource | None) -
     )
     allowed = "the folder of the same market, or an empty one"
     store.remember_once("market", source.fingerprint, "exchange_state_dir", allowed)
+    allowed = "the folder of the same dialect, or an empty one"
+    store.remember_once("dialect", settings.exchange_dialect, "exchange_state_dir", allowed)
     rules = VenueRules(
         shape=BookShape(
             spread_bps=settings.exchange_spread_bps,
@@ -123,6 +151,9 @@ def _build_venue(settings: Settings, store: Store, prices: PriceSource | None) -
         ),
         min_notional=settings.exchange_min_notional,
         band=PriceBand(),
+        # BigONE: ids count as used for a day, and steps are numbers of decimals.
+        identity=IdentityName.DAY if is_bigone(settings) else IdentityName.BINANCE,
+        coarsest_lot_exponent=0 if is_bigone(settings) else None,
     )
     start = ReplayState(0, 0, settings.exchange_start_paused, settings.exchange_rows_per_second)
     venue = Venue(store, source, rules, start)

@@ -1,4 +1,4 @@
-"""Candles (klines) made from the rows of a price source, at Binance's intervals.
+"""Candles (klines) made from the rows of a price source, at the intervals of all dialects.
 
 A row's price closes the candle so far; a candle opens at the price before its first row (its own where there is none),
 so consecutive candles join. Volume: one book level per row. Intervals finer than the rows give one candle per row.
@@ -17,7 +17,7 @@ from shared.core.money import MONEY_CONTEXT, ZERO, exact
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 INTERVALS_MS = {
     "1s": _SECOND, "1m": _MINUTE, "3m": 3 * _MINUTE, "5m": 5 * _MINUTE, "15m": 15 * _MINUTE, "30m": 30 * _MINUTE,
-    "1h": _HOUR, "2h": 2 * _HOUR, "4h": 4 * _HOUR, "6h": 6 * _HOUR, "8h": 8 * _HOUR, "12h": 12 * _HOUR,
+    "1h": _HOUR, "2h": 2 * _HOUR, "3h": 3 * _HOUR, "4h": 4 * _HOUR, "6h": 6 * _HOUR, "8h": 8 * _HOUR, "12h": 12 * _HOUR,
     "1d": _DAY, "3d": 3 * _DAY, "1w": 7 * _DAY, "1M": 0,
 }  # fmt: skip
 MAX_ROWS = 30_000

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from services.simulated_exchange.listing import Listing
 from services.simulated_exchange.orders import Cause, NewOrder, OrderType, TimeInForce, VenueRefusal
-from shared.core.matching import Fill, Side, fills_for_quantity, fills_for_quote, notional
+from shared.core.matching import BPS, Fill, Side, fills_for_quantity, fills_for_quote, notional
 from shared.core.money import MONEY_CONTEXT, ZERO
 
 
@@ -19,11 +19,11 @@ class Planned:
     needed: tuple[str, Decimal]
 
 
-def plan_fills(new: NewOrder, listing: Listing) -> Planned:
+def plan_fills(new: NewOrder, listing: Listing, on_top_bps: Decimal = ZERO) -> Planned:
     """Walk the book for an order that passed the filters.
 
     A quote quantity too small for one lot step is refused as LOT_SIZE (VenueRefusal); a fill-or-kill order that
-    cannot be met in full gets no fill.
+    cannot be met in full gets no fill. ``on_top_bps``: commission that comes on top of what is spent.
     """
     levels = listing.book().against(new.side)
     if new.quantity is None:
@@ -37,7 +37,8 @@ def plan_fills(new: NewOrder, listing: Listing) -> Planned:
     if new.time_in_force is TimeInForce.FOK and sum((fill.quantity for fill in fills), ZERO) < quantity:
         fills = ()
     rests = new.order_type is not OrderType.MARKET and new.time_in_force is TimeInForce.GTC
-    return Planned(fills, quantity, rests, _needed(new, listing, fills, quantity))
+    asset, spent = _needed(new, listing, fills, quantity)
+    return Planned(fills, quantity, rests, (asset, MONEY_CONTEXT.multiply(spent, 1 + on_top_bps / BPS)))
 
 
 def _needed(new: NewOrder, listing: Listing, fills: tuple[Fill, ...], quantity: Decimal) -> tuple[str, Decimal]:

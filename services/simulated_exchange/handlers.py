@@ -13,7 +13,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.binance.rate_gate import LONGEST_BAN_S, RateGate
-from services.simulated_exchange.binance.rest import reply, wall_ms
+from services.simulated_exchange.binance.rest import reply
+from services.simulated_exchange.desk import wall_ms
 from services.simulated_exchange.markets.files import iso
 from services.simulated_exchange.orders import Cause, VenueRefusal
 from services.simulated_exchange.replay import MAX_ROWS_PER_SECOND, Replay

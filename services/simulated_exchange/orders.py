@@ -1,9 +1,11 @@
 """Orders, trades and what happened to them: the venue's own words, independent of any dialect."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from services.simulated_exchange.accounts import Balance
 from shared.core.matching import Side
 from shared.core.money import ZERO
 
@@ -132,10 +134,10 @@ class OrderReported:
 
 @dataclass(frozen=True, slots=True)
 class BalancesChanged:
-    """Balances of some assets of an account changed; the new ones are read from the account."""
+    """Balances of some assets of an account changed to these."""
 
     account_id: int
-    assets: tuple[str, ...]
+    balances: Mapping[str, Balance]
 
 
 @dataclass(frozen=True, slots=True)

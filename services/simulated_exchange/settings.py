@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -12,12 +13,18 @@ from shared.messaging.runtime import ServiceSettings
 class Settings(ServiceSettings):
     """``TRIMTAB_EXCHANGE_*``, and what every service has (health port, log level). It needs no NATS."""
 
-    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     exchange_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     exchange_port: int = Field(default=8090, ge=0, le=65535, description="Port of HTTP and websockets; 0: any free.")
     exchange_state_dir: Path = Field(
         default=Path(".trimtab/exchange"), description="Folder of the venue's books; belongs to one market."
+    )
+    exchange_dialect: Literal["binance", "bigone"] = Field(
+        default="binance", description="Whose interface the venue has; belongs to its folder."
+    )
+    exchange_market_buy_amount: Literal["quote", "base"] = Field(
+        default="quote", description="What the amount of a market buy is on BigONE: what it costs, or what it brings."
     )
     exchange_prices_file: str = Field(
         default="", description="Prices to replay (.csv, .csv.gz, .parquet); empty: a synthetic market."
@@ -32,7 +39,9 @@ class Settings(ServiceSettings):
     exchange_start_paused: bool = Field(
         default=False, description="Hold the market at its first row until resumed; the pace outlives restarts."
     )
-    exchange_api_key: str = Field(default="", max_length=128, description="API key of the first account; empty: none.")
+    exchange_api_key: str = Field(
+        default="", repr=False, max_length=128, description="API key of the first account; empty: none."
+    )
     exchange_api_secret: SecretStr = Field(default=SecretStr(""), description="Secret of the first account.")
     exchange_control_token: SecretStr = Field(
         default=SecretStr(""), description="Token that /control asks for; empty: /control serves loopback only."

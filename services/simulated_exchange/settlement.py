@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.simulated_exchange.accounts import Account
+from services.simulated_exchange.conditions import FeeFrom
 from services.simulated_exchange.listing import Listing, PublicTrade
 from services.simulated_exchange.orders import Order, OrderStatus, OrderType, Trade
 from shared.core.market import Instrument
@@ -23,11 +24,13 @@ class Fees:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """How a fill is charged: its fee, and the price of the discount asset where the account pays in that (else 0)."""
+    """How a fill is charged: its fee, the price of the discount asset where the account pays in that (else 0), and
+    what it is taken from otherwise."""
 
     fee_bps: Decimal
     fees: Fees
     discount_price: Decimal = ZERO
+    fee_from: FeeFrom = "received"
 
 
 def locks_balance(order: Order) -> bool:
@@ -43,14 +46,18 @@ def locked_amount(order: Order, quantity: Decimal, instrument: Instrument) -> tu
 
 
 def _commission(account: Account, order: Order, instrument: Instrument, fill: Fill, charge: Charge) -> Commission:
-    """From the discount asset while there is enough of it, the fill itself included; else from what is received."""
+    """From where the charge says while there is enough of it, the fill itself included; else from what is received."""
     fees, received = charge.fees, commission_on(fill, order.side, instrument, charge.fee_bps)
-    if not charge.discount_price:
+    if charge.discount_price:
+        asset = fees.discount_asset
+        wanted = discounted_commission(fill, charge.fee_bps, asset, charge.discount_price, fees.discount_pct)
+    elif charge.fee_from == "received":
         return received
-    asset = fees.discount_asset
-    paid = discounted_commission(fill, charge.fee_bps, asset, charge.discount_price, fees.discount_pct)
-    change = balance_changes(fill, order.side, instrument, Commission(asset, ZERO))[asset]
-    return paid if MONEY_CONTEXT.add(account.free(asset), change) >= paid.amount else received
+    else:
+        receiver = Side.BUY if charge.fee_from == "base" else Side.SELL
+        wanted = commission_on(fill, receiver, instrument, charge.fee_bps)
+    change = balance_changes(fill, order.side, instrument, Commission(wanted.asset, ZERO))[wanted.asset]
+    return wanted if MONEY_CONTEXT.add(account.free(wanted.asset), change) >= wanted.amount else received
 
 
 def settle_fill(account: Account, order: Order, listing: Listing, fill: Fill, charge: Charge, *, maker: bool) -> Trade:

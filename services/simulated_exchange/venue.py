@@ -7,13 +7,17 @@ one thread, so commands never interleave. Orders of different accounts never mee
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.adapters.sqlite import Store
+from services.simulated_exchange.board import Board
+from services.simulated_exchange.conditions import Conditions
 from services.simulated_exchange.execution_plan import Planned, plan_fills
-from services.simulated_exchange.listing import DAY_MS, Listing
+from services.simulated_exchange.identity import RULE_SETS, is_duplicate
+from services.simulated_exchange.listing import Listing
 from services.simulated_exchange.markets.instruments import QUOTE, derive_instrument
 from services.simulated_exchange.markets.source import PriceSource
 from services.simulated_exchange.orders import (
@@ -33,35 +37,13 @@ from services.simulated_exchange.orders import (
     VenueEvent,
     VenueRefusal,
 )
-from services.simulated_exchange.settlement import Charge, Fees, locked_amount, locks_balance, settle_fill
+from services.simulated_exchange.settlement import Charge, locked_amount, locks_balance, settle_fill
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.errors import Refused
-from shared.core.matching import BookShape, OrderTerms, PriceBand, Side, crosses, fills_at_rest, filter_failures
+from shared.core.matching import OrderTerms, Side, crosses, fills_at_rest, filter_failures
 from shared.core.money import ZERO, plain
 
 Listener = Callable[[Sequence[VenueEvent]], None]
-
-WARM_UP_ROWS = 1500
-"""Rows gone through at a start: a day of minutes. With finer rows the 24 h statistics start shorter."""
-
-
-@dataclass(frozen=True, slots=True)
-class VenueRules:
-    """What an operator sets: book shape, fees in basis points, smallest order in USDT, price band."""
-
-    shape: BookShape
-    fees: Fees
-    min_notional: Decimal
-    band: PriceBand
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayState:
-    """Position of the market: ``row`` is current, ``ticks`` prices were told so far."""
-
-    row: int
-    ticks: int
-    paused: bool
-    rows_per_second: float
 
 
 class Venue:
@@ -72,18 +54,19 @@ class Venue:
         self.rules = rules
         self._store = store
         self._listeners: list[Listener] = []
-        last_ids = store.last_trade_ids()
-        self.listings: dict[str, Listing] = {}
-        self._columns: list[tuple[int, Listing]] = []
-        ranges = source.ranges()
-        for column, asset in enumerate(source.assets):
-            if asset in ranges:
-                fee = rules.fees.taker_bps
-                instrument = derive_instrument(asset, ranges[asset], min_notional=rules.min_notional, taker_fee_bps=fee)
-                listing = Listing(instrument, rules.shape, last_ids.get(instrument.symbol, 0))
-                self.listings[instrument.symbol] = listing
-                self._columns.append((column, listing))
-        self.columns = {listing.instrument.symbol: column for column, listing in self._columns}
+        kept_conditions = store.conditions()
+        self.conditions = (
+            Conditions.model_validate_json(kept_conditions) if kept_conditions else Conditions(identity=rules.identity)
+        )
+        derive = partial(
+            derive_instrument,
+            min_notional=rules.min_notional,
+            taker_fee_bps=rules.fees.taker_bps,
+            coarsest_lot_exponent=rules.coarsest_lot_exponent,
+        )
+        self._board = Board(source, rules.shape, derive, store.last_trade_ids())
+        self.listings = self._board.listings
+        self.columns = self._board.columns
         self.accounts: dict[int, Account] = {account.account_id: account for account in store.accounts()}
         self._by_key = {account.api_key: account for account in self.accounts.values()}
         self._last_order_id = store.last_order_id()
@@ -95,7 +78,10 @@ class Venue:
         if not kept:
             with store.transaction():
                 self._save_state()
-        self._warm_up()
+        self._board.stopped = store.stopped_pairs()
+        ticks = self._board.warm_up(self.state.row)
+        if self.state.row == 0 and self.state.ticks == 0:
+            self.state = replace(self.state, ticks=ticks)
 
     # -- market ---------------------------------------------------------------------------------------------------
 
@@ -110,15 +96,51 @@ class Venue:
         return self.source.rows_total is not None and self.state.row >= self.source.rows_total - 1
 
     def listed(self) -> Iterator[Listing]:
-        """Pairs that have had a price, in the source's order."""
-        return (listing for _, listing in self._columns if listing.is_listed)
+        """Pairs that have had a price and are not delisted, in the source's order."""
+        return (
+            listing for listing in self._board.priced() if listing.instrument.symbol not in self.conditions.delisted
+        )
 
     def listing(self, symbol: str) -> Listing:
         """A listed pair. Raises VenueRefusal."""
+        if symbol in self.conditions.delisted:
+            raise VenueRefusal(Cause.UNKNOWN_SYMBOL, symbol)
+        return self.once_listed(symbol)
+
+    def once_listed(self, symbol: str) -> Listing:
+        """A pair that is listed or was before it was delisted. Raises VenueRefusal."""
         listing = self.listings.get(symbol)
         if listing is None or not listing.is_listed:
             raise VenueRefusal(Cause.UNKNOWN_SYMBOL, symbol)
         return listing
+
+    def is_trading(self, symbol: str) -> bool:
+        """Whether a listed pair takes orders now."""
+        return symbol not in self.conditions.halted | self.conditions.delisted
+
+    def change_conditions(self, conditions: Conditions) -> None:
+        """Orders of pairs delisted expire, of pairs that trade again fill where they cross. Raises Refused."""
+        for name in ("halted", "delisted"):
+            unknown = sorted(getattr(conditions, name) - self.listings.keys())
+            if unknown:
+                raise Refused.one(name, unknown[0], "symbols of the market, as in BTCUSDT", "is not a pair here")
+        events: list[VenueEvent] = []
+        with self._store.transaction():
+            again = self._board.stop(conditions.halted | conditions.delisted, self.state.row)
+            self._store.save_conditions(conditions.model_dump_json(), self._board.stopped)
+            for symbol in sorted(conditions.delisted):
+                for order in self._open[symbol].values():
+                    order.updated_ms = self.market_ms
+                    self._close(self.accounts[order.account_id], order, OrderStatus.EXPIRED)
+                    self._save(self.accounts[order.account_id], order, [])
+                    events.append(OrderReported(copy.copy(order), Change.EXPIRED))
+                    events.append(self._balances_of(order, self.listings[symbol], []))
+                self._open[symbol].clear()
+            self.conditions = conditions
+            for listing in again:
+                events += self._fill_resting(listing, self.market_ms)
+        symbols = tuple(listing.instrument.symbol for listing in again)
+        self._tell([RowBecameCurrent(self.state.row, symbols), *events] if symbols else events)
 
     def listen(self, listener: Listener) -> None:
         """Have every event told to ``listener``, after its commit, in order."""
@@ -143,7 +165,7 @@ class Venue:
         row, time_ms = self.state.row + 1, self.source.time_ms(self.state.row + 1)
         events: list[VenueEvent] = []
         with self._store.transaction():
-            ticked = self._tick(row, time_ms)
+            ticked = self._board.tick(row)
             state = self.state
             ticks = state.ticks + len(ticked)
             self.state = ReplayState(row, ticks, state.paused, state.rows_per_second)
@@ -158,32 +180,6 @@ class Venue:
     def stand_still(self) -> None:
         """Tell the listeners that the market has not moved."""
         self._tell([MarketStoodStill()])
-
-    def _tick(self, row: int, time_ms: int) -> list[Listing]:
-        ticked = []
-        for column, listing in self._columns:
-            price = self.source.price(row, column)
-            if price is not None:
-                listing.tick(row, time_ms, price)
-                ticked.append(listing)
-        return ticked
-
-    def _warm_up(self) -> None:
-        """Rebuild quotes and 24 h statistics by going through the rows that matter, without telling anybody."""
-        row = self.state.row
-        first = max(0, self.source.row_at(self.source.time_ms(row) - DAY_MS), row - WARM_UP_ROWS)
-        for column, listing in self._columns:
-            # The last price may be older than a day where the source has gaps: it stands until the next.
-            for earlier in range(first - 1, -1, -1) if self.source.rows_total is not None else ():
-                price = self.source.price(earlier, column)
-                if price is not None:
-                    listing.tick(earlier, self.source.time_ms(earlier), price)
-                    break
-            listing.recent.clear()
-        for current in range(first, row + 1):
-            ticked = self._tick(current, self.source.time_ms(current))
-        if row == 0 and self.state.ticks == 0:
-            self.state = ReplayState(0, len(ticked), self.state.paused, self.state.rows_per_second)
 
     def _save_state(self) -> None:
         state = self.state
@@ -236,7 +232,7 @@ class Venue:
             account.add_free(asset, amount)
             self._store.add_deposit(deposit)
             self._store.save_balances(account)
-        self._tell([Deposited(deposit), BalancesChanged(account.account_id, (asset,))])
+        self._tell([Deposited(deposit), BalancesChanged(account.account_id, account.copied_balances([asset]))])
         return deposit
 
     def deposits(self, account: Account) -> list[Deposit]:
@@ -248,14 +244,14 @@ class Venue:
     def check(self, account: Account, new: NewOrder) -> Planned:
         """Everything ``place`` checks, without placing. Raises VenueRefusal."""
         listing = self.listing(new.symbol)
-        if not listing.instrument.tradable:
+        if not (listing.instrument.tradable and self.is_trading(new.symbol)):
             raise VenueRefusal(Cause.MARKET_CLOSED, new.symbol)
         terms = OrderTerms(new.side, new.quantity, new.quote_quantity, new.price)
         failures = filter_failures(terms, listing.instrument, self.rules.band, listing.price)
         if failures:
             raise VenueRefusal(Cause.FILTER, failures[0].filter)
         self._refuse_duplicate(account, new)
-        planned = plan_fills(new, listing)
+        planned = plan_fills(new, listing, self._on_top_bps(new.side))
         if new.order_type is OrderType.LIMIT_MAKER and planned.fills:
             raise VenueRefusal(Cause.WOULD_TAKE, new.symbol)
         asset, needed = planned.needed
@@ -306,8 +302,9 @@ class Venue:
         self, account: Account, symbol: str, order_id: int | None, client_order_id: str, cancel_id: str
     ) -> Order:
         """Cancel an open order by id or client id; ``cancel_id`` names the cancellation. Raises VenueRefusal."""
+        by_client_id = order_id is None and RULE_SETS[self.conditions.identity].queryable
         for order in self.open_orders(account, symbol):
-            if order.order_id == order_id or (order_id is None and order.client_order_id == client_order_id):
+            if order.order_id == order_id or (by_client_id and order.client_order_id == client_order_id):
                 break
         else:
             raise VenueRefusal(Cause.UNKNOWN_ORDER, client_order_id or str(order_id))
@@ -326,12 +323,11 @@ class Venue:
         mine = [order for book in books for order in book.values() if order.account_id == account.account_id]
         return sorted(mine, key=lambda order: order.order_id)
 
-    def find_order(self, account: Account, symbol: str, order_id: int | None, client_order_id: str) -> Order:
-        """An order by id, else the newest with a client id. Raises VenueRefusal."""
-        order = self._store.find_order(account.account_id, symbol, order_id, client_order_id)
-        if order is None:
-            raise VenueRefusal(Cause.UNKNOWN_ORDER, client_order_id or str(order_id))
-        return order
+    def matching_orders(
+        self, account: Account, symbol: str, order_id: int | None, client_order_id: str
+    ) -> Iterator[Order]:
+        """The order with an id (``symbol`` "": in whichever pair), else all with a client id, newest first."""
+        return self._store.matching_orders(account.account_id, symbol, order_id, client_order_id)
 
     def orders(self, account: Account, symbol: str) -> Iterator[Order]:
         """All orders of an account in a pair, newest first."""
@@ -344,10 +340,15 @@ class Venue:
         return self._store.trades(account.account_id, symbol)
 
     def _refuse_duplicate(self, account: Account, new: NewOrder) -> None:
-        """Binance's rule: a client order id is unique among the open orders of the account in that pair."""
-        for order in self._open[new.symbol].values():
-            if order.account_id == account.account_id and order.client_order_id == new.client_order_id:
-                raise VenueRefusal(Cause.DUPLICATE_ORDER, new.client_order_id)
+        rules = RULE_SETS[self.conditions.identity]
+        latest = partial(self._store.latest_order, account.account_id, new.client_order_id)
+        if is_duplicate(rules, new, self.open_orders(account), latest, self.market_ms):
+            raise VenueRefusal(Cause.DUPLICATE_ORDER, new.client_order_id)
+
+    def _on_top_bps(self, side: Side) -> Decimal:
+        """Commission that comes on top of what a taking order of ``side`` spends, in basis points."""
+        spent = "quote" if side is Side.BUY else "base"
+        return self.rules.fees.taker_bps if self.conditions.fee_from == spent else ZERO
 
     def _close(self, account: Account, order: Order, status: OrderStatus) -> None:
         if locks_balance(order):
@@ -386,11 +387,12 @@ class Venue:
     def _charge(self, account: Account, fee_bps: Decimal) -> Charge:
         fees = self.rules.fees
         listing = self.listings.get(fees.discount_asset + QUOTE) if account.takes_discount else None
-        return Charge(fee_bps, fees, listing.price if listing is not None and listing.is_listed else ZERO)
+        discount_price = listing.price if listing is not None and listing.is_listed else ZERO
+        return Charge(fee_bps, fees, discount_price, self.conditions.fee_from)
 
     def _balances_of(self, order: Order, listing: Listing, trades: Sequence[Trade]) -> BalancesChanged:
         traded = (listing.instrument.base, listing.instrument.quote, *(trade.commission_asset for trade in trades))
-        return BalancesChanged(order.account_id, tuple(dict.fromkeys(traded)))
+        return BalancesChanged(order.account_id, self.accounts[order.account_id].copied_balances(traded))
 
     def _tell(self, events: Sequence[VenueEvent]) -> None:
         for listener in self._listeners:

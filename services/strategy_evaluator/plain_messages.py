@@ -12,17 +12,22 @@ from typing import Any
 import orjson
 
 from shared.contracts.books import PositionChanged
-from shared.contracts.strategies import StrategyChanged
+from shared.contracts.strategies import AutoInvestProgress, PeakRecorded, StrategyChanged
 from shared.contracts.wire import Message
+from shared.core.auto_invest import AutoInvestState, AutoInvestStatus
 from shared.core.plain_documents import PlainDocuments, plain_amount
 from shared.core.position import Position
 from shared.core.rules import ExitAction
-from shared.core.situation import StrategyView
+from shared.core.situation import Peak, StrategyView
 from shared.core.strategy import StrategyStatus
 
 _HEADERS = frozenset({"ce-id", "ce-source", "ce-time", "ce-correlationid", "ce-causationid"})
 _STRATEGY_FIELDS = frozenset(StrategyChanged.model_fields)
 _POSITION_FIELDS = frozenset(PositionChanged.model_fields)
+_PEAK_FIELDS = frozenset(PeakRecorded.model_fields)
+_INVESTING_FIELDS = frozenset(AutoInvestProgress.model_fields)
+_INVESTING_MOMENTS = ("settled_until", "last_made_at", "left_out_at")
+_INVESTING_STATUSES = {status.value: status for status in AutoInvestStatus}
 _STATUSES = {status.value: status for status in StrategyStatus}
 _ACTIONS = {action.value: action for action in ExitAction}
 _TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z")
@@ -30,9 +35,12 @@ _TEXTS = ("strategy_id", "change", "exit_reason", "reason", "changed_by")
 
 
 def read_strategy(headers: Mapping[str, str], body: bytes, documents: PlainDocuments) -> StrategyView | None:
-    """A strategy that nothing is asked of, without Auto-Invest, peak or further rules."""
+    """A strategy that nothing is asked of, without a start price."""
     told = _fields(headers, body, StrategyChanged, _STRATEGY_FIELDS)
-    if told is None or told["requests"] != [] or told["auto_invest"] is not None or told["peak"] is not None:
+    if told is None or told["requests"] != []:
+        return None
+    peak, investing = _peak(told["peak"]), _investing(told["auto_invest"])
+    if (peak is None) != (told["peak"] is None) or (investing is None) != (told["auto_invest"] is None):
         return None
     status, action = _member(_STATUSES, told["status"]), _member(_ACTIONS, told["exit_action"])
     version, since = told["version"], told["active_since"]
@@ -56,7 +64,40 @@ def read_strategy(headers: Mapping[str, str], body: bytes, documents: PlainDocum
         definition=definition,
         active_since=active_since,
         exit_reason=told["exit_reason"],
+        peak=peak,
+        auto_invest=investing,
         exit_action=action,
+    )
+
+
+def _peak(told: object) -> Peak | None:
+    if type(told) is not dict or told.keys() != _PEAK_FIELDS:
+        return None
+    profit_pct, contributed = plain_amount(told["profit_pct"]), plain_amount(told["contributed"])
+    return None if profit_pct is None or contributed is None else Peak(profit_pct, contributed)
+
+
+def _investing(told: object) -> AutoInvestState | None:
+    if type(told) is not dict or told.keys() != _INVESTING_FIELDS:
+        return None
+    status, since = _member(_INVESTING_STATUSES, told["status"]), _time(told["since"])
+    moments = {name: _time(told[name]) for name in _INVESTING_MOMENTS}
+    invested, carried = plain_amount(told["invested"]), plain_amount(told["carried"])
+    if status is None or since is None or invested is None or carried is None:
+        return None
+    if any(moment is None and told[name] is not None for name, moment in moments.items()):
+        return None
+    if type(told["reason"]) is not str or type(told["cycle"]) is not int or type(told["pending"]) is not bool:
+        return None
+    return AutoInvestState(
+        status,
+        since,
+        reason=told["reason"],
+        cycle=told["cycle"],
+        invested=invested,
+        carried=carried,
+        pending=told["pending"],
+        **moments,
     )
 
 

@@ -55,9 +55,7 @@ class Watch:
         else:
             self._index.remove(slot)
         if certificate.until is not None:
-            due_ms = -((_EPOCH - certificate.until) // _MILLISECOND)  # rounded up: never before it is due
-            self._due_ms[slot] = due_ms
-            heappush(watch.due, (due_ms, slot))
+            self._look_at(watch, slot, certificate.until)
         if certificate.waits_for_price:
             watch.waiting.setdefault(certificate.waits_for_price, set()).add(slot)
             self._waits[slot] = (watch, certificate.waits_for_price)
@@ -65,7 +63,7 @@ class Watch:
             watch.waiting_for_instruments.add(slot)
 
     def put_plain(self, venue: str, quote: str, plain: Mapping[int, PlainCase]) -> set[int]:
-        """Watch slots by the boxes of their cases, at the prices in those, in place of whatever watched them.
+        """Watch slots by the boxes and moments of their cases, at their prices, in place of whatever watched them.
 
         Returns the slots that are watched now: not those with a box of no width. ``quote``: its price never moves.
         """
@@ -77,16 +75,24 @@ class Watch:
             alike.setdefault((len(case.assets), cash), []).append(slot)
         for (count, cash), slots in alike.items():
             cases = [plain[slot] for slot in slots]
-            ups, downs = plain_boxes(cases)
+            ups, downs = plain_boxes(cases, cash)
             columns = [column for column in range(count) if column != cash]
-            wide = np.flatnonzero(np.minimum(ups, downs).min(axis=1) > 0.0)
+            nearest = np.minimum(ups, downs)[:, columns].min(axis=1)
+            wide, bounded = np.flatnonzero(nearest > 0.0), np.flatnonzero((nearest > 0.0) & np.isfinite(nearest))
             logs = np.log(np.array([case.bids for case in cases]))
             ids = [[self._asset_id(watch, case.assets[column]) for column in columns] for case in cases]
-            chosen = np.array(slots, dtype=np.int64)[wide]
-            lowers, uppers = (logs - downs)[wide][:, columns], (logs + ups)[wide][:, columns]
-            self._index.put_many(chosen, np.array(ids)[wide], lowers, uppers)
-            watched.update(chosen.tolist())
+            lowers, uppers = (logs - downs)[bounded][:, columns], (logs + ups)[bounded][:, columns]
+            self._index.put_many(np.array(slots, dtype=np.int64)[bounded], np.array(ids)[bounded], lowers, uppers)
+            for row in wide.tolist():
+                watched.add(slots[row])
+                if (until := cases[row].until) is not None:
+                    self._look_at(watch, slots[row], until)
         return watched
+
+    def _look_at(self, watch: VenueWatch, slot: int, until: datetime) -> None:
+        due_ms = -((_EPOCH - until) // _MILLISECOND)  # rounded up: never before it is due
+        self._due_ms[slot] = due_ms
+        heappush(watch.due, (due_ms, slot))
 
     def drop(self, slot: int) -> None:
         """Watch a slot no more."""

@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from types import MappingProxyType
 
 from services.strategy_registry.market import Market
 from services.strategy_registry.records import StrategyRecord
-from shared.core import drift, minimums
+from shared.contracts.books import PositionChanged
+from shared.core import drift, exits, minimums
 from shared.core.auto_invest import AutoInvest
-from shared.core.errors import Problem, Refused, RetryLater, shown
+from shared.core.errors import Conflict, Problem, Refused, RetryLater, shown
 from shared.core.money import HUNDRED, ONE, ZERO, exact, parse_decimal, plain
-from shared.core.rules import leg_widths
+from shared.core.rules import ExitAction, leg_widths
 from shared.core.strategy import MAX_AMOUNT_USDT, StrategyDefinition
 
 ASSETS_NAMED = 40
 """How many of a venue's assets a refusal lists."""
 MOST_WITHDRAWN = "less than all of it (to take out all, stop the strategy)"
 
-_SMALLEST = Decimal(1).scaleb(-8)
+_SMALLEST, _CENT = Decimal(1).scaleb(-8), Decimal("0.01")
 
 
 @exact
@@ -142,18 +143,65 @@ def refuse_too_small(definition: StrategyDefinition, field: str, value: Decimal,
 
     An asset that is halted for the moment counts as if it could be traded. Raises RetryLater without a price.
     """
+    smallest = _smallest(definition, market)
+    if value >= smallest.amount:
+        return
+    allowed = f"what works with a value of {plain(drift.shown(value))} {market.quote}"
+    message = f"needs a value of at least {plain(smallest.amount)} {market.quote}: {smallest.explanation}"
+    raise Refused.one(field, definition.name, allowed, message)
+
+
+def _smallest(definition: StrategyDefinition, market: Market) -> minimums.MinimumAmount:
     targets = definition.targets
     for asset in targets:
         if asset != market.quote:
             market.quote_of(asset)
     instruments = {asset: replace(one, tradable=True) for asset, one in market.instruments.items()}
     widths = leg_widths(definition.rule, targets)
-    smallest = minimums.minimum_amount(targets, widths, instruments, market.quotes, market.quote)
-    if value >= smallest.amount:
+    return minimums.minimum_amount(targets, widths, instruments, market.quotes, market.quote)
+
+
+@exact
+def too_small_after(
+    definition: StrategyDefinition,
+    asset: str,
+    wanted: tuple[Decimal | None, Decimal | None],
+    holdings: Mapping[str, Decimal],
+    market: Market,
+) -> str:
+    """Why what a payout leaves may be too little to rebalance; "" when it is enough, or when nobody can tell now.
+
+    ``wanted``: amount of the asset or percent of the value.
+    """
+    amount, percent = wanted
+    try:
+        value, smallest = total_of(holdings, market), _smallest(definition, market)
+        left = value * (HUNDRED - percent) / HUNDRED if percent is not None else value
+        left -= worth_of(asset, amount, market) if amount is not None else ZERO
+    except (RetryLater, Refused):
+        return ""  # an asset without a price, or listed no more: the owner's money is paid out all the same
+    if left >= smallest.amount:
+        return ""
+    return (
+        f"the payout leaves {plain(left.quantize(_CENT, ROUND_DOWN))} {market.quote}, less than the "
+        f"{plain(smallest.amount)} {market.quote} its targets and rule need ({smallest.explanation}): it may not be "
+        "able to rebalance. Stop it, add money, or edit its threshold or targets."
+    )
+
+
+def refuse_to_resume(record: StrategyRecord, position: PositionChanged, market: Market) -> None:
+    """Raises Conflict when a take-profit or stop-loss that pauses is reached: it would pause again within seconds.
+
+    Raises RetryLater without a price.
+    """
+    total = total_of(position.holdings, market)
+    reached = exits.reached_level(record.definition(), record.peak, total, position.contributed)
+    if reached is None or reached[1].action is not ExitAction.PAUSE:
         return
-    allowed = f"what works with a value of {plain(drift.shown(value))} {market.quote}"
-    message = f"needs a value of at least {plain(smallest.amount)} {market.quote}: {smallest.explanation}"
-    raise Refused.one(field, definition.name, allowed, message)
+    field, level = reached[0].value, reached[1]
+    profit = plain(drift.profit_pct(total, position.contributed).quantize(_CENT, ROUND_DOWN))
+    message = f"of {plain(level.percent)} % is still reached, so it would pause again at once"
+    raise Conflict.one(field, f"profit now {profit} %", f"edit {field} first, or take it away, then resume", message)
 
 
 def refuse_auto_invest(plan: AutoInvest, market: Market) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from services.strategy_registry import amounts
+from services.strategy_registry.notices import money_text
 from services.strategy_registry.records import Advance, Status, StrategyRecord, Transfer, changed
 from shared.contracts.lifecycle import RunAutoInvest, Severity
 from shared.contracts.strategies import RequestStage
@@ -92,8 +93,12 @@ def decided(record: StrategyRecord, command: RunAutoInvest, money: CycleMoney | 
         if command.cause is Cause.DRAWDOWN:
             after = replace(after, left_out_at=command.market_time)
         inputs |= {"worth": plain(money.worth), "contributed_in": plain(money.contributed_in)}
-        why = f"with {plain(amount)} {plan.asset} more, over {plain(MAX_TOTAL_USDT)} USDT would have been put in"
-        return Decided(_answered(record, plan.over_limit, replace(after, carried=amount), OVER_LIMIT, inputs, why))
+        why = f"with {money_text(amount, plan.asset)} more, over {plain(MAX_TOTAL_USDT)} USDT would have been put in"
+        answer = plan.over_limit
+        if answer is Answer.CARRY_OVER and _sum(money.contributed_in, money.worth) > MAX_TOTAL_USDT:
+            # Only what is on its way may still be refused: what was put in never grows less.
+            answer, why = Answer.STOP, f"{why}, and so it would be with every later cycle"
+        return Decided(_answered(record, answer, replace(after, carried=amount), OVER_LIMIT, inputs, why))
     funding = CycleFunding(plan.asset, amount, money.worth, command.cause, command.market_time)
     return Decided(Advance(replace(record, auto_invest=replace(after, pending=True))), funding)
 
@@ -145,7 +150,7 @@ def _refused(record: StrategyRecord, state: AutoInvestState, transfer: Transfer,
     if request is not None and request.cause == Cause.DRAWDOWN:
         # The loss is still there: the next cycle it makes due keeps the same distance as from one that was made.
         after = replace(after, left_out_at=transfer.cycle_at)
-    why = f"{plain(amount)} {transfer.asset} could not be taken from the wallet ({refusal})"
+    why = f"{money_text(amount, transfer.asset)} could not be taken from the wallet ({refusal})"
     ended = record.status in {Status.EXITING, Status.FAILED} or state.status is not AutoInvestStatus.RUNNING
     plan = None if ended else record.definition().auto_invest
     if plan is None:
@@ -162,12 +167,15 @@ def _answered(
     inputs: Mapping[str, str],
     why: str,
 ) -> Advance:
-    """Stop, leave out or carry over; ``after.carried`` is what would be carried."""
+    """Stop, leave out or carry over; ``after.carried`` is what would be carried.
+
+    Beyond the limit what was carried before is let go of, too: with it no later cycle would ever fit.
+    """
     before = record.auto_invest
     if answer is Answer.CARRY_OVER:
         text = f"an Auto-Invest cycle is left out, its money goes in with the next one: {why}."
         return _left_out(record, after, reason, inputs, text)
-    after = replace(after, carried=ZERO if before is None else before.carried)
+    after = replace(after, carried=ZERO if before is None or reason == OVER_LIMIT else before.carried)
     if answer is Answer.STOP:
         stopped = replace(after, status=AutoInvestStatus.STOPPED, reason=reason)
         made = changed(record, "auto_invest_stopped", reason=reason, inputs=inputs, auto_invest=stopped)
@@ -187,7 +195,8 @@ def _paused_at_total(record: StrategyRecord, plan: AutoInvest, state: AutoInvest
     paused = replace(state, status=AutoInvestStatus.PAUSED, reason=TOTAL_REACHED)
     inputs = {"invested": plain(state.invested), "pause_at_total": total}
     made = changed(record, "auto_invest_paused", reason=TOTAL_REACHED, inputs=inputs, auto_invest=paused)
-    text = f"Auto-Invest has put in {inputs['invested']} USDT, the set total is {total} USDT: it pauses."
+    invested = money_text(state.invested, "USDT")
+    text = f"Auto-Invest has put in {invested}, the set total is {total} USDT: it pauses."
     return made.and_told(Severity.INFO, text)
 
 

@@ -14,7 +14,7 @@ from shared.core.errors import Conflict, Problem, Refused, shown
 from shared.core.rules import ExitAction, ExitLevel
 from shared.core.strategy import StrategyDefinition, parse_strategy, strategy_document
 
-REMOVABLE = ("take_profit", "stop_loss", "auto_invest")
+REMOVABLE = ("take_profit", "stop_loss", "auto_invest", "orders")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,28 @@
-"""What people are told in words when a strategy starts, pauses or ends; see NotificationRaised."""
+"""What people are told in words: how money is written, and when a strategy starts, pauses or ends.
+
+Words are for people: exact figures are beside them, in ``inputs``; see NotificationRaised.
+"""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal, localcontext
 
 from services.strategy_registry.records import Advance
 from shared.contracts.lifecycle import Severity
-from shared.core.money import plain
+from shared.core.money import MONEY_CONTEXT, plain
 
 _BY_LEVEL = {"take_profit": "take-profit", "stop_loss": "stop-loss"}
+
+
+_CENT, _DIGITS = Decimal("0.01"), 6
+
+
+def money_text(amount: Decimal, asset: str) -> str:
+    """An amount with its asset: USDT in cents, coins with six digits; never rounded up, whole units never cut."""
+    finest = amount.adjusted() + 1 - _DIGITS if amount else 0
+    in_cents = asset == "USDT" and abs(amount) >= _CENT
+    step = _CENT if in_cents else Decimal(1).scaleb(min(0, finest))
+    with localcontext(MONEY_CONTEXT):
+        return f"{plain(amount.quantize(step, ROUND_DOWN))} {asset}"
 
 
 def funding_refused(made: Advance) -> Advance:
@@ -40,12 +55,13 @@ def exit_begun(made: Advance) -> Advance:
 def closed(made: Advance) -> Advance:
     """The money is back."""
     amounts, figures = made.record.facts.released_amounts, made.record.facts.closing_figures
-    returned = ", ".join(f"{plain(amount)} {asset}" for asset, amount in sorted(amounts.items()))
+    returned = ", ".join(money_text(amount, asset) for asset, amount in sorted(amounts.items()))
     text = f"closed: {returned or 'nothing'} returned to the wallet"
     if "profit" in figures:
         profit = Decimal(figures["profit"])
         word = "profit" if profit >= 0 else "loss"
-        text += f", {word} {plain(abs(profit))} USDT on {figures['contributed_in']} USDT put in"
+        put_in = money_text(Decimal(figures["contributed_in"]), "USDT")
+        text += f", {word} {money_text(abs(profit), 'USDT')} on {put_in} put in"
     return made.and_told(Severity.INFO, f"{text}.")
 
 

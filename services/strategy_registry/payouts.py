@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 
 from services.strategy_registry import amounts, requests
@@ -15,6 +16,9 @@ _log = logging.getLogger(__name__)
 POLL_S = 1.0
 """How long a payout waits at most to be looked at; usually it is woken for."""
 
+TOLD_AFTER_S = 60.0
+"""A payout that has waited for so long is told to its owner."""
+
 
 class Payouts:
     """Looks after every strategy that is held for a payout; any number may run, the strategy's row is locked."""
@@ -23,6 +27,7 @@ class Payouts:
         self._answering = answering
         self._market_data = market_data
         self._woken = asyncio.Event()
+        self._waiting_since_s: dict[str, float] = {}
 
     def wake(self) -> None:
         """Look now: something has changed."""
@@ -49,8 +54,23 @@ class Payouts:
         for strategy_id in waiting:
             try:
                 await self._pay(strategy_id)
+                self._waiting_since_s.pop(strategy_id, None)
             except (RetryLater, Refused) as reason:
                 _log.info("the payout of %s waits: %s", strategy_id, reason)
+                await self._waits(strategy_id, str(reason))
+        for strategy_id in self._waiting_since_s.keys() - set(waiting):
+            del self._waiting_since_s[strategy_id]
+
+    async def _waits(self, strategy_id: str, why: str) -> None:
+        """Tell its owner once it has waited for long: the message has the request's id, so it exists once."""
+        now_s = time.monotonic()
+        if now_s - self._waiting_since_s.setdefault(strategy_id, now_s) < TOLD_AFTER_S:
+            return
+        record = await self._answering.record(strategy_id)
+        request = requests.awaits_payment(record)
+        if request is not None:
+            meta = Meta(f"{request.request_id}.waits", "strategy_registry", datetime.now(UTC), request.request_id, "")
+            await self._answering.stepped(strategy_id, meta, lambda found: requests.payment_waits(found, why))
 
     async def _pay(self, strategy_id: str) -> None:
         record = await self._answering.record(strategy_id)

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from services.strategy_registry import cycles
+from services.strategy_registry.notices import money_text
 from services.strategy_registry.records import (
     MAX_REQUESTS,
     Advance,
@@ -25,7 +26,7 @@ from services.strategy_registry.records import (
 )
 from shared.contracts import subjects
 from shared.contracts.books import FundStrategy, TransferSettled, WithdrawFromStrategy
-from shared.contracts.lifecycle import RunAutoInvest, Severity
+from shared.contracts.lifecycle import NotificationRaised, RunAutoInvest, Severity
 from shared.contracts.plans import FreeStrategy, HoldStrategy, PlanProgressed
 from shared.contracts.strategies import RequestStage
 from shared.core import identity
@@ -222,6 +223,24 @@ def paid_at(record: StrategyRecord, payment: Payment) -> Advance:
     return made.and_sent(Outgoing(subjects.transfer_commands(record.venue), command, transfer_id))
 
 
+def payment_waits(record: StrategyRecord, why: str) -> Advance:
+    """Tell that a payout waits; once, however often it is called."""
+    request = awaits_payment(record)
+    if request is None:
+        return Advance(record)
+    told = NotificationRaised(
+        strategy_id=record.strategy_id,
+        strategy_version=record.version,
+        kind="withdrawal_waits",
+        severity=Severity.WARNING,
+        text=f"{record.document['name']}: its payout in {request.asset} waits, and with it every plan: {why}.",
+        reason="withdrawal_waits",
+        inputs={"asset": request.asset, "why": why},
+    )
+    message_id = f"{request.request_id}.waits.notification"
+    return Advance(record, (Outgoing(subjects.notifications(record.strategy_id), told, message_id),))
+
+
 def _request_id(record: StrategyRecord) -> str:
     return identity.derived_id("rq", record.strategy_id, record.counts.requests)
 
@@ -278,7 +297,7 @@ def _arrived(record: StrategyRecord, transfer: Transfer) -> Advance:
     """Money a user added has arrived, or was refused."""
     settlement, request = transfer.settlement or Settlement(posted=False), record.request(transfer.request_id)
     transfers = tuple(one for one in record.transfers if one.transfer_id != transfer.transfer_id)
-    money = f"{plain(transfer.amount or ZERO)} {transfer.asset}"
+    money = money_text(transfer.amount or ZERO, transfer.asset)
     figures = {
         "asset": transfer.asset,
         "amount": plain(transfer.amount or ZERO),
@@ -316,12 +335,13 @@ def _paid(record: StrategyRecord, transfer: Transfer) -> Advance:
     wanted = {"asset": transfer.asset} | ({} if transfer.amount is None else {"amount": plain(transfer.amount)})
     if not settlement.posted:
         made = changed(record, "withdrawal_refused", reason=settlement.reason, inputs=wanted)
-        asked = f"{wanted['amount']} {transfer.asset}" if "amount" in wanted else transfer.asset
+        asked = transfer.asset if transfer.amount is None else money_text(transfer.amount, transfer.asset)
         text = f"the withdrawal of {asked} was refused: {settlement.reason}."
         return made.and_sent(*free).and_told(Severity.WARNING, text)
     paid = settlement.amounts.get(transfer.asset, ZERO)
     made = changed(record, "withdrawal_paid", inputs={**wanted, "paid": plain(paid)}).and_sent(*free)
-    text = f"{plain(paid)} {transfer.asset} were paid out to the wallet"
+    text = f"{money_text(paid, transfer.asset)} were paid out to the wallet"
     if transfer.amount is not None and paid < transfer.amount:
-        return made.and_told(Severity.WARNING, f"{text}, less than the {wanted['amount']} asked for: no more was held.")
+        asked = money_text(transfer.amount, transfer.asset)
+        return made.and_told(Severity.WARNING, f"{text}, less than the {asked} asked for: no more was held.")
     return made.and_told(Severity.INFO, f"{text}.")

@@ -20,6 +20,7 @@ from shared.contracts.lifecycle import (
     RebalanceNow,
     ResumeStrategy,
     RunAutoInvest,
+    Severity,
     VersionKept,
     VersionsListed,
     WithdrawMoney,
@@ -28,6 +29,7 @@ from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Message, Meta
 from shared.core.errors import Refused, RetryLater
 from shared.core.money import ZERO
+from shared.core.rules import ExitAction
 
 MAX_VERSIONS = 200
 """How many versions one reply may have: it must stay below what a message can carry."""
@@ -111,7 +113,9 @@ class RunningStrategies:
             asset = command.asset or str(record.document["funding_asset"])
             wanted = (command.amount, command.percent)
             amounts.refuse_withdrawal(record.definition(), asset, wanted, worth.position.holdings, worth.market)
-            return requests.withdrawal_asked(record, asset, *wanted, self._answering.clock())
+            made = requests.withdrawal_asked(record, asset, *wanted, self._answering.clock())
+            why = amounts.too_small_after(record.definition(), asset, wanted, worth.position.holdings, worth.market)
+            return made.and_told(Severity.WARNING, why) if why else made
 
         return await self._prepared(command, meta, prepare, step)
 
@@ -120,8 +124,21 @@ class RunningStrategies:
         return await self._at_once(command, meta, lambda record: life.paused(record, command))
 
     async def resume(self, command: ResumeStrategy, meta: Meta) -> Message:
-        """Have it go on."""
-        return await self._at_once(command, meta, life.resumed)
+        """Have it go on; refused while a take-profit or stop-loss that pauses is reached."""
+
+        async def prepare() -> Worth | None:
+            record = await self._answering.record(command.strategy_id)
+            return await self._worth(record) if _may_pause_itself(record) else None
+
+        def step(record: StrategyRecord, worth: Worth | None) -> Advance:
+            refuse_unless(record, Status.PAUSED)
+            if _may_pause_itself(record):
+                if worth is None:
+                    raise RetryLater("the strategy has just been changed", after_s=0.2)
+                amounts.refuse_to_resume(record, worth.position, worth.market)
+            return life.resumed(record)
+
+        return await self._prepared(command, meta, prepare, step)
 
     async def rebalance_now(self, command: RebalanceNow, meta: Meta) -> Message:
         """Have every asset brought to its target."""
@@ -216,3 +233,9 @@ class RunningStrategies:
             return (await take_steps(transaction, record, step, meta)).changed()
 
         return await self._answering.answered(command, meta, work)
+
+
+def _may_pause_itself(record: StrategyRecord) -> bool:
+    definition = record.definition()
+    levels = (definition.take_profit, definition.stop_loss)
+    return any(level is not None and level.action is ExitAction.PAUSE for level in levels)

@@ -14,7 +14,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="TRIMTAB_", hide_input_in_errors=True)
 
-    postgres_dsn: str = Field(description="URL of the database that holds the schema `registry`.")
+    postgres_dsn: str = Field(repr=False, description="URL of the database that holds the schema `registry`.")
     venues: tuple[str, ...] = Field(
         default=("paper",), description='Names of the venues a strategy may use, as a JSON list: ["paper"].'
     )

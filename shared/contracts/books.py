@@ -1,6 +1,6 @@
 """The ledger's commands and events."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
 from shared.core.money import ZERO
@@ -87,9 +87,15 @@ class PostingMade(Part):
 
 
 class TransactionPosted(Message):
-    """One journal entry, with its postings; ``sequence`` is its place in the journal."""
+    """One journal entry in full; ``sequence`` is its place in the journal, leaf ``sequence`` - 1 of the Merkle log.
+
+    ``leaf_hash`` is SHA-256(0x00 || this message without ``leaf_hash`` as canonical JSON, RFC 8785): see
+    ``services.ledger.leaves``. ``request`` is the message that led to it (``message_id``, ``request_type``), ``digest``
+    of its content. Version 1 had nothing from ``leaf_version`` on: 0 there means that only the journal has the leaf.
+    """
 
     TYPE: ClassVar[str] = "trimtab.transaction.posted"
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     sequence: int
     transaction_id: str
@@ -99,6 +105,14 @@ class TransactionPosted(Message):
     postings: tuple[PostingMade, ...]
     market_time: Timestamp
     posted_at: Timestamp
+    leaf_version: int = 0
+    received_at: Timestamp | None = None
+    message_id: str = ""
+    correlation_id: str = ""
+    digest: str = ""
+    request_type: str = ""
+    request: dict[str, Any] = {}
+    leaf_hash: str = ""
 
 
 class PositionChanged(Message):

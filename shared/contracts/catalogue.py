@@ -64,6 +64,7 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec("COMMANDS", (subjects.TRANSFER_COMMANDS_ALL, subjects.EXECUTOR_COMMANDS_ALL), GIB),
     StreamSpec("TRANSFERS", (subjects.TRANSFERS_ALL,), GIB),
     StreamSpec("LEDGER", (subjects.LEDGER_ALL,), 8 * GIB),
+    StreamSpec("TREE_HEADS", (subjects.TREE_HEADS,), GIB),
     StreamSpec("BOOKS", (subjects.BOOKS_ALL,), GIB // 16, last_value_only=True, discard_new=False, deny_delete=False),
     StreamSpec("RECONCILIATION", (subjects.RECONCILIATION_ALL,), GIB),
     StreamSpec("EVALUATIONS", (subjects.EVALUATIONS_ALL,), 2 * GIB, max_age_s=90 * DAY_S, discard_new=False),
@@ -93,3 +94,43 @@ CONSUMERS: tuple[ConsumerSpec, ...] = (
     REGISTRY_PLAN_RESULTS,
     REGISTRY_TRANSFERS,
 )
+
+AUDIT_STREAMS: tuple[str, ...] = (
+    "STRATEGIES",
+    "PLANS",
+    "PLAN_RESULTS",
+    "ORDERS",
+    "DEPOSITS",
+    "COMMANDS",
+    "TRANSFERS",
+    "LEDGER",
+    "TREE_HEADS",
+    "RECONCILIATION",
+    "EVALUATIONS",
+    "HALTS",
+)
+"""What the user `auditor` may read: everything that happened to money, and why."""
+
+NOT_AUDITED: tuple[str, ...] = (
+    "PRICE_SNAPSHOTS",
+    "INSTRUMENTS",
+    "POSITIONS",
+    "WALLETS",
+    "BOOKS",
+    "NOTIFICATIONS",
+    "DEAD_LETTERS",
+)
+"""Market data, last values that follow from the audit streams, words for people, and copies."""
+
+AUDITOR_POSITIONS = ("auditor-1", "auditor-2", "auditor-3")
+"""Durable consumers on every audit stream, for slow auditors: where each of them is, the server remembers."""
+
+
+def auditor_consumers(spec: StreamSpec) -> tuple[ConsumerSpec, ...]:
+    """Where auditors are in a stream; none where it is not for them."""
+    if spec.name not in AUDIT_STREAMS:
+        return ()
+    return tuple(
+        ConsumerSpec(spec.name, position, spec.subjects, ack_wait_s=30.0, max_ack_pending=1000)
+        for position in AUDITOR_POSITIONS
+    )

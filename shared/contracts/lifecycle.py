@@ -10,7 +10,7 @@ from shared.contracts.strategies import StrategyChanged
 from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
 from shared.core.auto_invest import Cause
 
-EDITABLE_FIELDS = ("name", "targets", "rebalance", "take_profit", "stop_loss", "auto_invest")
+EDITABLE_FIELDS = ("name", "targets", "rebalance", "take_profit", "stop_loss", "auto_invest", "orders")
 """What EditStrategy may change."""
 
 
@@ -67,7 +67,7 @@ class PauseStrategy(Message):
 
 
 class ResumeStrategy(Message):
-    """Go on after a pause."""
+    """Go on after a pause. Refused while a take-profit or stop-loss that pauses is reached: edit that first."""
 
     TYPE: ClassVar[str] = "trimtab.strategy.resume"
 
@@ -150,7 +150,9 @@ class Severity(StrEnum):
 
 
 class NotificationRaised(Message):
-    """Something a person should hear of, in words. ``kind``: the change of StrategyChanged that it goes with."""
+    """Something a person should hear of, in words. ``kind``: the change of StrategyChanged that it goes with, or
+    "withdrawal_waits": a payout waits for a price.
+    """
 
     TYPE: ClassVar[str] = "trimtab.notification.raised"
 

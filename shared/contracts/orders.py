@@ -6,7 +6,10 @@ from shared.contracts.wire import Amount, Message, Timestamp
 
 
 class OrderChanged(Message):
-    """An order intent's full state after a change; ``state`` is one of ``shared.core.orders.OrderState``."""
+    """An order intent's full state after a change; ``state`` is one of ``shared.core.orders.OrderState``.
+
+    ``kind``: "ioc", "market" (``limit_price`` is then the touch it was sized at) or "maker".
+    """
 
     TYPE: ClassVar[str] = "trimtab.order.changed"
 
@@ -22,6 +25,7 @@ class OrderChanged(Message):
     filled_quantity: Amount
     venue_order_id: str = ""
     detail: str = ""
+    kind: str = "ioc"
 
 
 class OrderFilled(Message):

@@ -1,10 +1,14 @@
 """Plans: what the evaluator decided, and how far the executor is with it."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
 from shared.contracts.wire import Amount, Message, Number, Part, Timestamp
+from shared.core.order_styles import DEFAULT_STYLING, OrderStyle, Styling
 from shared.core.position import PlanOutcome
+
+_MS = timedelta(milliseconds=1)
 
 
 class TradedWays(StrEnum):
@@ -31,6 +35,39 @@ class PlanLine(Part):
     ways: TradedWays = TradedWays.BOTH
 
 
+class OrdersStyled(Part):
+    """How the plan's orders are placed, when not by the default; see ``shared.core.order_styles.Styling``."""
+
+    style: OrderStyle
+    patience_ms: int = 0
+    slice_notional: Amount | None = None
+    depth_share_pct: Number | None = None
+    every_ms: int = 0
+
+    def styling(self) -> Styling:
+        """The same for the core."""
+        return Styling(
+            style=self.style,
+            patience=timedelta(milliseconds=self.patience_ms),
+            slice_notional=self.slice_notional,
+            depth_share_pct=self.depth_share_pct,
+            every=timedelta(milliseconds=self.every_ms),
+        )
+
+
+def styled(styling: Styling) -> OrdersStyled | None:
+    """The part of a plan that tells a styling; None for the default."""
+    if styling == DEFAULT_STYLING:
+        return None
+    return OrdersStyled(
+        style=styling.style,
+        patience_ms=styling.patience // _MS,
+        slice_notional=styling.slice_notional,
+        depth_share_pct=styling.depth_share_pct,
+        every_ms=styling.every // _MS,
+    )
+
+
 class RebalancePlanned(Message):
     """Bring these holdings to these weights. ``plan_id`` = f(strategy, position version, last closed plan).
 
@@ -38,7 +75,7 @@ class RebalancePlanned(Message):
     ``funding_asset``). ``answers``: id of the request it carries out, "" for none. ``fills_seen``: the fills
     included in the position; the executor takes the plan only if it has booked no other. ``expires_at`` is wall clock:
     a decision that was delayed on its way must not trade. ``tick_received_ns``: the feed's wall clock at the tick that
-    led here.
+    led here. ``orders``: how they are placed; a style that takes time has it in ``expires_at``, on top.
     """
 
     TYPE: ClassVar[str] = "trimtab.rebalance.planned"
@@ -62,6 +99,17 @@ class RebalancePlanned(Message):
     expires_at: Timestamp
     tick_received_ns: int
     answers: str = ""
+    orders: OrdersStyled | None = None
+
+    @property
+    def styling(self) -> Styling:
+        """How the orders are placed."""
+        return DEFAULT_STYLING if self.orders is None else self.orders.styling()
+
+    @property
+    def accept_until(self) -> datetime:
+        """Until when it may be begun (wall clock): later than that the decision is too old, whatever time it takes."""
+        return self.expires_at - self.styling.longest
 
 
 class PlanClosedSummary(Part):

@@ -11,6 +11,7 @@ from shared.core.auto_invest import DEFAULT_GRACE, MAX_TOTAL_USDT, Period
 from shared.core.auto_invest_documents import ANSWERS, MAX_EVERY, MAX_GRACE, TIME_OF_DAY, WEEKDAYS
 from shared.core.document_fields import MAX_CONFIRM, MIN_INTERVAL, interval_text
 from shared.core.money import MAX_DECIMALS, plain
+from shared.core.order_styles import MAX_PAUSE, MAX_SLICE, MIN_PAUSE, OrderStyle
 from shared.core.rule_documents import MAX_COST_FACTOR, MAX_FACTOR_PCT, MAX_TAKE_PROFIT_PCT
 from shared.core.rules import DEFAULT_COOLDOWN, Destination, ExitAction, When
 from shared.core.strategy import MAX_AMOUNT_USDT, MAX_ASSETS, MAX_NAME_LENGTH, MIN_ASSETS, REQUIRED_FIELDS
@@ -53,6 +54,7 @@ def strategy_schema(max_assets: int = MAX_ASSETS, *, of_files: bool = True) -> S
         ),
         "start": _start(number, asset),
         "auto_invest": _auto_invest(number, asset),
+        "orders": _orders(number),
     }
     return {
         "title": "Strategy",
@@ -132,6 +134,36 @@ def _auto_invest(number: Schema, asset: Schema) -> Schema:
     return _mapping(properties, ["amount"]) | {
         "anyOf": [{"required": ["schedule"]}, {"required": ["drawdown"]}],
         "description": "Puts money from the spot wallet into the strategy, by dates, at a loss, or both.",
+    }
+
+
+def _orders(number: Schema) -> Schema:
+    interval: Schema = {"type": "string", "pattern": _DURATION_PATTERN}
+    pause = f"{interval_text(MIN_PAUSE)} to {interval_text(MAX_PAUSE)}"
+    amount = number | _told(f"Quote currency, at most {plain(MAX_SLICE)}: a larger order goes out in slices.", "5000")
+    share = number | _told("Percent of the visible book: a larger order goes out in slices.", "10")
+    kinds: list[Schema] = [
+        {"style": {"enum": [OrderStyle.LIMIT.value]}},
+        {"style": {"enum": [OrderStyle.MARKET.value]}},
+        {
+            "style": {"enum": [OrderStyle.MAKER.value]},
+            "patience": interval | _told(f"How long each side rests, {pause}; then it takes.", "2m"),
+        },
+        {
+            "style": {"enum": [OrderStyle.TWAP.value]},
+            "slice": amount,
+            "depth_share": share,
+            "every": interval | _told(f"Between two slices, {pause}.", "1m"),
+        },
+    ]
+    plain_styles = [style.value for style in OrderStyle if style is not OrderStyle.TWAP]
+    mappings = [_mapping(kind, ["style"]) for kind in kinds]
+    mappings[-1]["anyOf"] = [{"required": ["slice"]}, {"required": ["depth_share"]}]
+    return {
+        "oneOf": [{"enum": plain_styles}, *mappings],
+        "description": "How orders are placed.",
+        "default": OrderStyle.LIMIT.value,
+        "examples": [{"style": "maker", "patience": "2m"}],
     }
 
 

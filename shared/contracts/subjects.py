@@ -21,14 +21,24 @@ HALTS_ALL = "halts.*"
 BOOKS_ALL = "books.*"
 RECONCILIATION_ALL = "reconciliation.>"
 BALANCES_DIFFERED_ALL = "reconciliation.*.differed"
+SUSPENSE_ALL = "reconciliation.*.suspense"
 DEAD_LETTERS_ALL = "dead-letters.>"
+TREE_HEADS = "audit.tree-heads"
+"""TreeHeadSigned."""
 
 STRATEGY_COMMANDS = "strategy-commands"
 """Core NATS request and reply, queue group ``strategy_registry``: the commands of ``shared.contracts.strategies`` and
 ``shared.contracts.lifecycle``."""
 
 LEDGER_COMMANDS = "ledger-commands"
-"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense."""
+"""Core NATS request and reply, queue group ``ledger``: AcceptSuspense, and the questions of
+``shared.contracts.results``."""
+
+HALT_COMMANDS_ALL = "halt-commands.*"
+"""Core NATS request and reply, queue group ``order_executor``: HaltVenue, ResumeVenue."""
+
+AUDIT_COMMANDS = "audit-commands"
+"""Core NATS request and reply, queue group ``ledger``: ShowTreeHead, ProveInclusion, ProveConsistency."""
 
 EVALUATOR_HEARTBEATS = "evaluator-heartbeats"
 """Core NATS: each living evaluator's id once a second."""

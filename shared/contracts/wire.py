@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, ClassVar
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
@@ -60,7 +61,11 @@ class Part(BaseModel):
 
 
 class Message(Part):
-    """A command or an event. ``TYPE`` is its name on the wire, ``SCHEMA_VERSION`` rises with every change of shape."""
+    """A command or an event. ``TYPE`` is its name on the wire, ``SCHEMA_VERSION`` rises when an older one needs help.
+
+    What was stored once must be readable for ever. A new field with a default needs nothing; any other change of shape
+    raises the version, with a step in ``shared.contracts.upcasting`` and a stored sample of each version in the tests.
+    """
 
     TYPE: ClassVar[str]
     SCHEMA_VERSION: ClassVar[int] = 1
@@ -80,11 +85,23 @@ class Meta:
     causation_id: str
 
 
+def schema_name(message_type: str, version: int) -> str:
+    """The URI that names the JSON schema of a message's body."""
+    return f"urn:{message_type.replace('.', ':', 1)}:{version}"
+
+
 def headers_of(message: Message, meta: Meta) -> dict[str, str]:
-    """CloudEvents headers (NATS binding, binary mode), and the message id for JetStream's deduplication."""
-    return {
+    """CloudEvents headers (NATS binding, binary mode), and the message id for JetStream's deduplication.
+
+    ``ce-subject`` is the strategy the message is about, else the venue, else it is not there.
+    """
+    about = getattr(message, "strategy_id", "") or getattr(message, "venue", "")
+    subject = {"ce-subject": quote(about, safe="")} if about else {}
+    return subject | {
         "content-type": CONTENT_TYPE,
         "ce-specversion": SPEC_VERSION,
+        "ce-datacontenttype": CONTENT_TYPE,
+        "ce-dataschema": schema_name(message.TYPE, message.SCHEMA_VERSION),
         "ce-id": meta.message_id,
         "ce-source": f"trimtab/{meta.source}",
         "ce-type": message.TYPE,

@@ -47,14 +47,12 @@ class Bounds:
 
 def decide_exit_by_value(look: Look, confirming: Confirming) -> Decision | None:
     """Take-profit and stop-loss; None when no level is reached."""
-    definition = look.definition
-    profit, loss = definition.take_profit, definition.stop_loss
-    if profit is not None and _is_profit_taken(look, profit):
-        level, reason, waiting = profit, Reason.TAKE_PROFIT, Reason.CONFIRMING_TAKE_PROFIT
-    elif loss is not None and _is_loss_stopped(look, loss):
-        level, reason, waiting = loss, Reason.STOP_LOSS, Reason.CONFIRMING_STOP_LOSS
-    else:
+    total, contributed, peak = look.valuation.total, look.position.contributed, look.situation.strategy.peak
+    reached = reached_level(look.definition, peak, total, contributed)
+    if reached is None:
         return None
+    reason, level = reached
+    waiting = Reason.CONFIRMING_TAKE_PROFIT if reason is Reason.TAKE_PROFIT else Reason.CONFIRMING_STOP_LOSS
     required = level.confirm or confirming.quotes
     before = confirming.confirmed
     count = (before.count if before.reason is reason else 0) + int(confirming.by_new_quote)
@@ -113,19 +111,30 @@ def bounds_of(definition: StrategyDefinition, peak: Peak | None, contributed: De
     return Bounds(tuple(_value_at(percent, contributed) for percent in percents_up), tuple(downs))
 
 
-def _is_profit_taken(look: Look, level: ExitLevel) -> bool:
-    total, contributed = look.valuation.total, look.position.contributed
+def reached_level(
+    definition: StrategyDefinition, peak: Peak | None, total: Decimal, contributed: Decimal
+) -> tuple[Reason, ExitLevel] | None:
+    """Which of take-profit and stop-loss a value (quote currency) has reached, the take-profit first; None: neither."""
+    profit, loss = definition.take_profit, definition.stop_loss
+    peak_pct = None if peak is None else rebased(peak, contributed)
+    if profit is not None and _is_profit_taken(profit, peak_pct, total, contributed):
+        return Reason.TAKE_PROFIT, profit
+    if loss is not None and _is_loss_stopped(loss, peak_pct, total, contributed):
+        return Reason.STOP_LOSS, loss
+    return None
+
+
+def _is_profit_taken(level: ExitLevel, peak_pct: Decimal | None, total: Decimal, contributed: Decimal) -> bool:
     if level.trailing is None:
         return has_gained(total, contributed, level.percent)
-    peak = _peak_pct(look)
-    return peak is not None and peak >= level.percent and has_lost(total, contributed, peak - level.trailing)
+    if peak_pct is None or peak_pct < level.percent:
+        return False
+    return has_lost(total, contributed, peak_pct - level.trailing)
 
 
-def _is_loss_stopped(look: Look, level: ExitLevel) -> bool:
-    base = look.position.contributed
-    if level.from_peak:
-        base = _value_at(max(_peak_pct(look) or ZERO, ZERO), base)
-    return has_lost(look.valuation.total, base, level.percent)
+def _is_loss_stopped(level: ExitLevel, peak_pct: Decimal | None, total: Decimal, contributed: Decimal) -> bool:
+    base = _value_at(max(peak_pct or ZERO, ZERO), contributed) if level.from_peak else contributed
+    return has_lost(total, base, level.percent)
 
 
 def _peak_pct(look: Look) -> Decimal | None:

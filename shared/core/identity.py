@@ -32,7 +32,9 @@ def plan_id(strategy_id: str, position_version: int, last_closed_plan_id: str) -
 
 
 def client_order_id(of_plan_id: str, round_number: int, symbol: str, side: str) -> str:
-    """Client order id of one attempt: 28 characters [a-z0-9], allowed at every venue (OKX: <= 32 alphanumeric)."""
+    """Client order id of one attempt: 28 characters [a-z0-9]. OKX takes 32 at most; Kraken a UUID instead, which
+    ``shared.venues.identity`` makes of it.
+    """
     return derived_id("tt", of_plan_id, round_number, symbol, side)
 
 

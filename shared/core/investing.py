@@ -63,11 +63,11 @@ def investing_of(look: Look, confirming: Confirming) -> Investing | None:
             moments.append(dates.newest[-1] + plan.grace)
     floor, reached, required = None, False, 0
     if plan.drawdown is not None:
-        allowed_at, required = _allowed_at(plan.drawdown, state), plan.drawdown.confirm or confirming.quotes
+        allowed_at, required = allowed_from(plan.drawdown, state), plan.drawdown.confirm or confirming.quotes
         if allowed_at is not None and now < allowed_at:
             moments.append(allowed_at)
         elif look.position.contributed > 0:
-            floor = _value_at_loss(look.position.contributed, plan.drawdown.loss_pct)
+            floor = value_at_loss(look.position.contributed, plan.drawdown.loss_pct)
             reached = has_lost(look.valuation.total, look.position.contributed, -plan.drawdown.loss_pct)
     count = 0
     if reached:
@@ -139,7 +139,7 @@ def _figures(investing: Investing) -> dict[str, str]:
     return {"cycle": str(investing.state.cycle + 1), "amount": plain(amount), "asset": investing.plan.asset}
 
 
-def _allowed_at(drawdown: Drawdown, state: AutoInvestState) -> datetime | None:
+def allowed_from(drawdown: Drawdown, state: AutoInvestState) -> datetime | None:
     """When ``min_interval`` has passed; None when nothing has to be waited for."""
     last = max((at for at in (state.last_made_at, state.left_out_at) if at is not None), default=None)
     return None if last is None else last + drawdown.min_interval
@@ -151,5 +151,6 @@ def _sum(one: Decimal, other: Decimal) -> Decimal:
 
 
 @never_rounded
-def _value_at_loss(contributed: Decimal, loss_pct: Decimal) -> Decimal:
+def value_at_loss(contributed: Decimal, loss_pct: Decimal) -> Decimal:
+    """The value of the portfolio (quote currency) at which so many percent of the money put in are lost."""
     return contributed * (HUNDRED - loss_pct) * _HUNDREDTH

@@ -50,6 +50,11 @@ class Gap:
     minimum: Decimal  # smallest tradable quantity at this limit
     is_large: bool  # worth an order of its own: at least the minimum; what trades back, more than the smallest order
 
+    @property
+    def cost(self) -> Decimal:
+        """Money that must be there for each unit bought: its limit, and the fee where that comes on top."""
+        return self.limit * self.instrument.buying_costs
+
     def proceeds(self, quantity: Decimal) -> Decimal:
         """Money that selling ``quantity`` brings at the bid, after the fee."""
         return quantity * self.touch * (1 - self.instrument.taker_fee)
@@ -87,8 +92,10 @@ def money_per_value(planning: PlanningInput, asset: str, price: Decimal, side: S
     instrument = tradable(planning, asset)
     if instrument is None:
         return ONE
-    quoted, keeps = planning.quotes[asset], 1 - instrument.taker_fee
-    return quoted.bid * keeps / price if side is Side.SELL else quoted.ask / (price * keeps)
+    quoted = planning.quotes[asset]
+    if side is Side.SELL:
+        return quoted.bid * (1 - instrument.taker_fee) / price
+    return quoted.ask * instrument.buying_costs / (price * instrument.buying_keeps)
 
 
 def _limit(planning: PlanningInput, asset: str, instrument: Instrument, side: Side) -> Decimal:
@@ -150,11 +157,14 @@ def gaps_on(
         touch = quoted.ask if side is Side.BUY else quoted.bid
         smallest = max(instrument.min_quantity, instrument.min_notional / min(limit, touch), instrument.lot_step)
         minimum = ceil_to_step(smallest, instrument.lot_step)
+        if minimum > instrument.max_quantity:  # filters that no order can meet at this price
+            dropped.append(f"below_minimum:{asset}")
+            continue
         if side is Side.SELL:
             most = min(held, instrument.max_quantity)
             quantity = floor_to_step(min(most, quantity), instrument.lot_step)
         else:
-            quantity /= 1 - instrument.taker_fee
+            quantity /= instrument.buying_keeps
         is_back = asset in traded_otherwise and value <= smallest_order(planning, instrument, price)
         is_large = quantity >= minimum and not is_back
         gaps.append(Gap(asset, instrument, price, value, touch, limit, quantity, minimum, is_large))

@@ -25,6 +25,7 @@ class Instrument:
     """A tradable pair and its filters (Binance: LOT_SIZE, PRICE_FILTER, NOTIONAL; taker fee as a fraction).
 
     ``symbol`` is the venue's own name ("BTCUSDT"); ``tradable`` is False while the pair is halted or delisted.
+    ``buy_fee_in_quote``: the fee of a purchase is charged on top of its value, not taken from what is bought.
     """
 
     venue: str
@@ -38,6 +39,17 @@ class Instrument:
     min_notional: Decimal
     taker_fee: Decimal
     tradable: bool = True
+    buy_fee_in_quote: bool = False
+
+    @property
+    def buying_costs(self) -> Decimal:
+        """Money that a purchase takes for each 1 it is worth, beside what it gets less."""
+        return 1 + self.taker_fee if self.buy_fee_in_quote else Decimal(1)
+
+    @property
+    def buying_keeps(self) -> Decimal:
+        """What is left of each 1 that is bought."""
+        return Decimal(1) if self.buy_fee_in_quote else 1 - self.taker_fee
 
 
 Quotes = Mapping[str, Quote]

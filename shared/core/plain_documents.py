@@ -5,13 +5,15 @@ What is read here is equal to what ``parse_strategy`` makes of the same document
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any, TypeVar
 
+from shared.core.auto_invest_documents import parse_auto_invest
 from shared.core.errors import Refused
 from shared.core.money import HUNDRED, ZERO, parse_asset
-from shared.core.rule_documents import parse_rule
+from shared.core.rule_documents import parse_exit_level, parse_rule
 from shared.core.rules import RebalanceRule
 from shared.core.strategy import (
     MAX_AMOUNT_USDT,
@@ -23,8 +25,10 @@ from shared.core.strategy import (
     parse_venue,
 )
 
-_FIELDS = frozenset(REQUIRED_FIELDS)
+_REQUIRED = frozenset(REQUIRED_FIELDS)
+_READ = _REQUIRED | {"take_profit", "stop_loss", "auto_invest"}
 _KEPT = 16_384
+T = TypeVar("T")
 _AMOUNT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?")
 
 
@@ -34,14 +38,14 @@ def plain_amount(text: object) -> Decimal | None:
 
 
 class PlainDocuments:
-    """Reads definitions; those with equal rules share one rule."""
+    """Reads definitions; those with equal rules share one rule, and so with take-profit, stop-loss and Auto-Invest."""
 
     def __init__(self) -> None:
-        self._rules: dict[str, RebalanceRule] = {}
+        self._kept: dict[tuple[str, str, str], Any] = {}
 
     def definition(self, document: object) -> StrategyDefinition | None:
         """What ``parse_strategy`` makes of a document from JSON; None for one that is left to it."""
-        if type(document) is not dict or document.keys() != _FIELDS:
+        if type(document) is not dict or not _REQUIRED <= document.keys() <= _READ:
             return None
         targets, amount = _targets(document["targets"]), plain_amount(document["amount"])
         if targets is None or amount is None or amount <= ZERO:
@@ -52,20 +56,28 @@ class PlainDocuments:
         if funding_asset == "USDT" and amount >= MAX_AMOUNT_USDT:
             return None
         try:
-            rule = self._rule(document["rebalance"])
-            if rule.threshold is not None and rule.threshold.per_asset:
+            rule: RebalanceRule = self._shared(("rebalance", ""), document["rebalance"], parse_rule)
+            if rule.threshold is not None and not rule.threshold.per_asset.keys() <= targets.keys():
                 return None
-            return StrategyDefinition(parse_name(name), _venue(venue), _asset(funding_asset), amount, targets, rule)
+            asset = _asset(funding_asset)
+            further = {field: self._further(field, document[field], asset) for field in document.keys() - _REQUIRED}
+            return StrategyDefinition(parse_name(name), _venue(venue), asset, amount, targets, rule, **further)
         except Refused:
             return None
 
-    def _rule(self, document: object) -> RebalanceRule:
-        key = repr(document)
-        found = self._rules.get(key)
+    def _further(self, field: str, document: object, asset: str) -> Any:
+        """What a definition has in a field that not every strategy has; ``asset``: the one it is funded in."""
+        if field == "auto_invest":
+            return self._shared((field, asset), document, lambda one: parse_auto_invest(one, asset))
+        return self._shared((field, ""), document, lambda one: parse_exit_level(one, field))
+
+    def _shared(self, kind: tuple[str, str], document: object, parse: Callable[[object], T]) -> T:
+        key = (*kind, repr(document))
+        found: T | None = self._kept.get(key)
         if found is None:
-            if len(self._rules) >= _KEPT:
-                self._rules.clear()
-            found = self._rules[key] = parse_rule(document)
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            found = self._kept[key] = parse(document)
         return found
 
 

@@ -109,8 +109,9 @@ def sell_orders(planning: PlanningInput) -> Sizing:
 def buy_orders(planning: PlanningInput) -> Sizing:
     """Orders that bring every under-weight asset up to its target from the cash at hand (less the cash target).
 
-    The fee taken in the bought asset is grossed up. Sum of quantity * limit price never exceeds the cash; when it is
-    short every leg worth an order shrinks by one factor. Raises Refused when a held asset has no price.
+    The fee taken in the bought asset is grossed up, one charged on top is reserved: the sum of quantity * limit price
+    with it never exceeds the cash; when that is short every leg worth an order shrinks by one factor. Raises Refused
+    when a held asset has no price.
     """
     planning = without_untouched(planning)
     prices = sizing_prices(planning)
@@ -128,7 +129,7 @@ def buy_orders(planning: PlanningInput) -> Sizing:
         money |= _whole_legs(back, unused)
     drafts, too_small = [], []
     for gap in gaps:
-        quantity = floor_to_step(money.get(gap.asset, ZERO) / gap.limit, gap.instrument.lot_step)
+        quantity = floor_to_step(money.get(gap.asset, ZERO) / gap.cost, gap.instrument.lot_step)
         quantity = min(quantity, floor_to_step(gap.instrument.max_quantity, gap.instrument.lot_step))
         if quantity >= gap.minimum:
             drafts.append(_draft(gap, quantity, Side.BUY))
@@ -233,8 +234,8 @@ class _MoneyNeed:
 def _money_need(planning: PlanningInput, prices: Mapping[str, Decimal], after: Decimal) -> _MoneyNeed:
     large = [gap for gap in gaps_on(planning, prices, after, Side.BUY)[0] if gap.is_large]
     return _MoneyNeed(
-        wanted=sum((gap.quantity * gap.touch for gap in large), ZERO),
-        least=min((gap.minimum * gap.limit for gap in large), default=ZERO),
+        wanted=sum((gap.quantity * gap.touch * gap.instrument.buying_costs for gap in large), ZERO),
+        least=min((gap.minimum * gap.cost for gap in large), default=ZERO),
         cash=planning.holdings.get(planning.quote, ZERO) - target_share(planning, planning.quote) * after,
     )
 
@@ -252,7 +253,7 @@ def _helping_legs(
     then, harm = cash, ZERO
     for gap in sorted(small, key=lambda gap: (gap.minimum - gap.value / gap.price) * gap.touch):
         lot = gap.instrument.lot_step
-        held = floor_to_step(planning.holdings.get(gap.asset, ZERO), lot)
+        held = floor_to_step(min(planning.holdings.get(gap.asset, ZERO), gap.instrument.max_quantity), lot)
         if gap.minimum > held or not planning.targets_pct.get(gap.asset, ZERO):
             continue
         over = gap.value / gap.price
@@ -277,7 +278,7 @@ def _blocked_money(planning: PlanningInput, prices: Mapping[str, Decimal], after
 
 
 def _limit_money(gaps: list[Gap]) -> Decimal:
-    return sum((gap.quantity * gap.limit for gap in gaps), ZERO)
+    return sum((gap.quantity * gap.cost for gap in gaps), ZERO)
 
 
 def _allotted(gaps: list[Gap], cash: Decimal, spare: Decimal) -> dict[str, Decimal]:
@@ -291,8 +292,8 @@ def _allotted(gaps: list[Gap], cash: Decimal, spare: Decimal) -> dict[str, Decim
     large, small = ([gap for gap in gaps if gap.is_large is wanted] for wanted in (True, False))
     wanted = _limit_money(large)
     factor = min(ONE, cash / wanted) if wanted else ONE
-    money = {gap.asset: gap.quantity * gap.limit * factor for gap in large}
-    shrunk = [gap for gap in large if money[gap.asset] < gap.minimum * gap.limit]
+    money = {gap.asset: gap.quantity * gap.cost * factor for gap in large}
+    shrunk = [gap for gap in large if money[gap.asset] < gap.minimum * gap.cost]
     kept = {gap.asset: money[gap.asset] for gap in large if gap not in shrunk}
     whole = _whole_legs(shrunk, sum((money[gap.asset] for gap in shrunk), ZERO))
     pool = min(cash - wanted * factor, _limit_money(small) + spare)
@@ -303,15 +304,15 @@ def _allotted(gaps: list[Gap], cash: Decimal, spare: Decimal) -> dict[str, Decim
     total = sum(kept.values(), ZERO)
     for gap in large:
         if gap.asset in kept:
-            kept[gap.asset] += min(left * kept[gap.asset] / total, gap.minimum * gap.limit / 2)
+            kept[gap.asset] += min(left * kept[gap.asset] / total, gap.minimum * gap.cost / 2)
     return {**kept, **whole, **rounded_up}
 
 
 def _whole_legs(gaps: list[Gap], pool: Decimal) -> dict[str, Decimal]:
     """Legs of the minimum for as many of ``gaps`` as the money is enough for, the largest first."""
     legs: dict[str, Decimal] = {}
-    for gap in sorted(gaps, key=lambda gap: (-gap.quantity * gap.limit, gap.asset)):
-        least = gap.minimum * gap.limit
+    for gap in sorted(gaps, key=lambda gap: (-gap.quantity * gap.cost, gap.asset)):
+        least = gap.minimum * gap.cost
         if pool >= least and gap.quantity >= gap.minimum * _LEAST_PART:
             legs[gap.asset] = least
             pool -= least

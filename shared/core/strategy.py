@@ -15,6 +15,7 @@ from shared.core.auto_invest_documents import auto_invest_document, parse_auto_i
 from shared.core.document_fields import Collector, interval_text
 from shared.core.errors import Problem, Refused, shown
 from shared.core.money import HUNDRED, ZERO, parse_asset, parse_decimal, plain
+from shared.core.order_styles import DEFAULT_STYLING, Styling, orders_document, parse_orders, styling_warnings
 from shared.core.rule_documents import (
     exit_level_document,
     parse_exit_level,
@@ -33,7 +34,7 @@ MAX_ASSETS_EVER = 100
 MAX_AMOUNT_USDT = Decimal(200_000)
 MAX_NAME_LENGTH = 80
 REQUIRED_FIELDS = ("name", "venue", "funding_asset", "amount", "targets", "rebalance")
-OPTIONAL_FIELDS = ("take_profit", "stop_loss", "start", "auto_invest")
+OPTIONAL_FIELDS = ("take_profit", "stop_loss", "start", "auto_invest", "orders")
 
 _OFTEN = timedelta(hours=1)
 _FIELDS = frozenset(REQUIRED_FIELDS + OPTIONAL_FIELDS)
@@ -71,7 +72,7 @@ class StrategyDefinition:
     """A valid strategy, as the user defined it. Made by ``parse_strategy`` only.
 
     ``targets``: weight in percent by asset, sum exactly 100, every weight > 0; the venue's quote currency may be one of
-    them (a cash weight). ``start``: the price the first purchase waits for.
+    them (a cash weight). ``start``: the price the first purchase waits for. ``orders``: how its orders are placed.
     """
 
     name: str
@@ -84,6 +85,7 @@ class StrategyDefinition:
     stop_loss: ExitLevel | None = None
     start: StartPrice | None = None
     auto_invest: AutoInvest | None = None
+    orders: Styling = DEFAULT_STYLING
 
 
 def parse_strategy(document: object, *, max_assets: int = MAX_ASSETS_EVER) -> StrategyDefinition:
@@ -122,6 +124,7 @@ def parse_strategy(document: object, *, max_assets: int = MAX_ASSETS_EVER) -> St
         stop_loss=take(lambda: parse_exit_level(document.get("stop_loss"), "stop_loss"), None),
         start=take(lambda: parse_start(document.get("start"), targets), None),
         auto_invest=take(lambda: parse_auto_invest(document.get("auto_invest"), funding_asset), None),
+        orders=take(lambda: parse_orders(document.get("orders")), DEFAULT_STYLING),
     )
     take(lambda: refuse_unknown_assets(definition.rule, targets), None)
     if definition.funding_asset == "USDT" and definition.amount >= MAX_AMOUNT_USDT:
@@ -174,15 +177,17 @@ def strategy_document(definition: StrategyDefinition) -> dict[str, object]:
         document["start"] = start_document(definition.start)
     if definition.auto_invest is not None:
         document["auto_invest"] = auto_invest_document(definition.auto_invest, definition.funding_asset)
+    if definition.orders != DEFAULT_STYLING:
+        document["orders"] = orders_document(definition.orders)
     return document
 
 
 def warnings_of(definition: StrategyDefinition) -> list[str]:
     """What is allowed but probably not meant: a threshold that can never fire on the low side, an Auto-Invest that
-    soon ends, is never due, or is due oftener than thought.
+    soon ends, is never due, or is due oftener than thought, a style of orders and what it costs.
     """
     auto_invest = definition.auto_invest
-    found = _threshold_warnings(definition)
+    found = [*_threshold_warnings(definition), *styling_warnings(definition.orders)]
     if auto_invest is not None:
         found += [*_total_warnings(definition, auto_invest), *_due_warnings(definition, auto_invest)]
     return found

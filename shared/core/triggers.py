@@ -92,7 +92,7 @@ def _trigger_of(look: Look, rule: RebalanceRule) -> _Trigger:
         beyond = max(outside, key=lambda line: distance_from_target(line, total), default=None)
     due_at, due, enough = None, False, False
     if rule.interval is not None:
-        due_at = _next_due(look.situation, rule.interval, look.situation.strategy.active_since or look.market.now)
+        due_at = next_due(look.situation, rule.interval, look.situation.strategy.active_since or look.market.now)
         due = enough = look.market.now >= due_at
     if due and rule.min_drift is not None:
         least = rule.min_drift
@@ -101,7 +101,7 @@ def _trigger_of(look: Look, rule: RebalanceRule) -> _Trigger:
     return _Trigger(due_at, due, enough, beyond, watched)
 
 
-def _next_due(situation: Situation, interval: timedelta, since: datetime) -> datetime:
+def next_due(situation: Situation, interval: timedelta, since: datetime) -> datetime:
     """The first grid point after the last plan that was carried out; a run that came to nothing stays due."""
     progress = situation.progress
     last = progress.last_closed_at or since

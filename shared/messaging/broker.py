@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.errors import SlowConsumerError
 from nats.js import JetStreamContext
 
+from shared.contracts.access import inbox_of
 from shared.messaging.ending import EXIT_BROKER_CLOSED, EndProcess, end_process
 from shared.messaging.headers import read_headers_fast
 from shared.messaging.watching import Watch
@@ -34,10 +35,11 @@ class NatsBroker(FastStreamBroker):
     """FastStream's broker with what it lacks: a watch over its consumers, counted drops, an end when it is closed.
 
     ``watch`` looks after what ``consume`` and ``Follower`` include in it; ``reconnections`` counts the connections
-    after the first; ``dropped`` the messages each subscription (by its subject) lost because it was too slow.
+    after the first; ``dropped`` the messages each subscription (by its subject) lost because it was too slow; ``inbox``
+    begins every subject it gets replies on.
     """
 
-    def __init__(self, url: str, options: dict[str, Any], end: EndProcess) -> None:
+    def __init__(self, url: str, options: dict[str, Any], end: EndProcess, *, inbox: str = "_INBOX") -> None:
         super().__init__(
             url,
             error_cb=self._on_error,
@@ -50,9 +52,11 @@ class NatsBroker(FastStreamBroker):
             log_level=logging.DEBUG,
             graceful_timeout=GRACEFUL_TIMEOUT_S,
             js_options={"timeout": JETSTREAM_TIMEOUT_S},
+            inbox_prefix=inbox,
             **options,
         )
         self.end = end
+        self.inbox = inbox
         self.watch = Watch()
         self.reconnections = 0
         self.dropped: dict[str, int] = {}
@@ -186,4 +190,5 @@ def make_broker(
         from faststream.security import SASLPlaintext
 
         options["security"] = SASLPlaintext(username=user, password=password)
+        return NatsBroker(url, options, end, inbox=inbox_of(user))
     return NatsBroker(url, options, end)

@@ -51,6 +51,7 @@ def consume(
         durable=spec.durable,
         config=consumer_config(spec),
         pull_sub=PullSub(batch_size=in_flight, timeout=FETCH_TIMEOUT_S),
+        inbox_prefix=f"{broker.inbox}.".encode(),
         ack_policy=AckPolicy.MANUAL,
         decoder=_undecoded,
         no_reply=True,

@@ -52,6 +52,7 @@ async def create_pool(
                 max_size=max_size,
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
+                reset=_left_as_it_is,
                 server_settings={
                     "application_name": name,
                     "timezone": "UTC",
@@ -68,3 +69,9 @@ async def create_pool(
                 raise RetryLater(f"the database does not answer: {error!r}") from error
             log.info("waiting for the database: %r", error)
         await asyncio.sleep(0.25)
+
+
+async def _left_as_it_is(_connection: object) -> None:
+    """Nobody changes a session, so a connection goes back without the round trip that would undo it; a transaction
+    that is still open is rolled back before this.
+    """

@@ -1,13 +1,12 @@
 """From bytes and headers to one of the contracts' messages, by the CloudEvents type."""
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from shared.contracts import books, evaluations, halts, lifecycle, orders, plans, prices, reconciliation, strategies
-from shared.contracts.wire import Message, Meta, meta_from
-
-_MODULES: tuple[ModuleType, ...] = (
+from shared.contracts import (
+    audit,
     books,
     evaluations,
     halts,
@@ -16,6 +15,23 @@ _MODULES: tuple[ModuleType, ...] = (
     plans,
     prices,
     reconciliation,
+    results,
+    strategies,
+)
+from shared.contracts.upcasting import STEPS, upcast
+from shared.contracts.wire import Message, Meta, meta_from
+
+_MODULES: tuple[ModuleType, ...] = (
+    audit,
+    books,
+    evaluations,
+    halts,
+    lifecycle,
+    orders,
+    plans,
+    prices,
+    reconciliation,
+    results,
     strategies,
 )
 
@@ -45,7 +61,7 @@ def decode(headers: Mapping[str, Any] | None, body: bytes) -> tuple[Message, Met
         raise Undecodable("no headers")
     name = headers.get("ce-type")
     message_type = TYPES.get(name) if name else None
-    if message_type is None:
+    if name is None or message_type is None:
         raise Undecodable(f"unknown type {name!r}")
     version = headers.get("ce-schemaversion", "")
     if not version.isdecimal() or int(version) < 1:
@@ -55,6 +71,9 @@ def decode(headers: Mapping[str, Any] | None, body: bytes) -> tuple[Message, Met
             f"schema version {version} of {name} is newer than this program knows ({message_type.SCHEMA_VERSION})"
         )
     try:
+        if int(version) < message_type.SCHEMA_VERSION:
+            newest = upcast(name, int(version), message_type.SCHEMA_VERSION, json.loads(body), STEPS)
+            body = json.dumps(newest).encode()
         return message_type.model_validate_json(body), meta_from(headers)
     except ValueError as error:
         raise Undecodable(f"{name}: {error}") from None

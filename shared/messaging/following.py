@@ -160,12 +160,17 @@ class Follower:
     def _configuration(self, created: datetime | None, last_sequence: int) -> ConsumerConfig:
         """Where to start: after the last message handled if it is still that stream, else as asked at first."""
         config = ConsumerConfig(
-            filter_subjects=list(self._subjects),
+            name=self._broker.client.new_inbox().rpartition(".")[2],
             ack_policy=AckPolicy.NONE,
             inactive_threshold=INACTIVE_THRESHOLD_S,
             mem_storage=True,
             num_replicas=1,
         )
+        # A single subject becomes a part of the call's own subject, where the server can check a right to it.
+        if len(self._subjects) == 1:
+            config.filter_subject = self._subjects[0]
+        else:
+            config.filter_subjects = list(self._subjects)
         place = self._place
         sequence = place.sequence if place.created == created else None
         if (

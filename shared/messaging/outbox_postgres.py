@@ -12,7 +12,7 @@ import asyncpg
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
 from shared.core.errors import Stop
 from shared.messaging.broker import NatsBroker
-from shared.messaging.publishing import publish_stored
+from shared.messaging.publishing import publish_window
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,9 @@ CREATE INDEX IF NOT EXISTS outbox_unpublished ON {schema}.outbox (id) WHERE publ
 """
 """The table every owner's schema has; ``{schema}`` is to be filled in. Rows are kept: streams are rebuilt from them."""
 
-BATCH = 256
-LANES = 64
+BATCH = 1024
+LANES = 32
+WINDOW = 64
 POLL_S = 0.2
 ACQUIRE_S = 10.0
 BATCH_DEADLINE_S = 10.0
@@ -65,6 +66,18 @@ async def enqueue(connection: Any, schema: str, subject: str, message: Message, 
         raise Stop(f"{schema}.outbox: two different events have the id {meta.message_id}")
 
 
+_LOCK = "hashtextextended($1, 0)"
+
+
+async def lock_outbox(connection: Any, schema: str) -> None:
+    """Keep every relay of the schema from working until the end of the connection's transaction."""
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})", _lock_name(schema))
+
+
+def _lock_name(schema: str) -> str:
+    return f"outbox.{schema}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Stuck:
     """A subject whose newest attempt failed: how often in a row, and when (loop time) it is tried again."""
@@ -76,8 +89,8 @@ class _Stuck:
 class OutboxRelay:
     """Publishes the rows of one schema's outbox and marks them; any number may run, one works at a time.
 
-    Order: within a subject strictly by id (the next is sent when the one before is acknowledged), so a last-value
-    stream never ends with an older value; subjects go concurrently.
+    Order: within a subject by id, so a last-value stream never ends with an older value; ``WINDOW`` of them are on
+    their way at once, and nothing after one that failed. Subjects go concurrently.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", schema: str, broker: NatsBroker) -> None:
@@ -123,7 +136,8 @@ class OutboxRelay:
         """
         async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
             locked = await connection.fetchval(
-                "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", f"outbox.{self._schema}"
+                f"SELECT pg_try_advisory_xact_lock({_LOCK})",
+                _lock_name(self._schema),
             )
             if not locked:
                 return False
@@ -164,20 +178,29 @@ class OutboxRelay:
     async def _lane(
         self, subject: str, rows: list[asyncpg.Record], done: list[int], room: asyncio.Semaphore, deadline: float
     ) -> None:
+        """Publish the rows of one subject: the first alone, then in windows.
+
+        The first one finds out whether the stream takes this subject now. In a window behind one that is refused, one
+        might be stored before it.
+        """
         loop = asyncio.get_running_loop()
         async with room:
-            try:
-                for row in rows:
-                    if loop.time() > deadline:
-                        return
-                    headers = json.loads(row["headers"])
-                    # One attempt: the others in this transaction must not wait for the retries of one subject.
-                    await publish_stored(self._broker.jetstream, subject, row["payload"], headers, give_up_after_s=0)
-                    done.append(row["id"])
-            except Exception:
-                failures = self._stuck[subject].failures + 1 if subject in self._stuck else 1
-                pause_s = min(POLL_S * 2**failures, LONGEST_PAUSE_S)
-                self._stuck[subject] = _Stuck(failures, loop.time() + pause_s)
-                log.exception("outbox of %s: %s is stuck, again in %.1f s", self._schema, subject, pause_s)
-            else:
-                self._stuck.pop(subject, None)
+            at, size = 0, 1
+            while at < len(rows) and loop.time() <= deadline:
+                window = rows[at : at + size]
+                # One attempt: the others in this transaction must not wait for the retries of one subject.
+                stored, error = await publish_window(
+                    self._broker.jetstream, subject, [(row["payload"], json.loads(row["headers"])) for row in window]
+                )
+                done += [row["id"] for row in window[:stored]]
+                if error is not None:
+                    self._is_stuck(subject, error)
+                    return
+                at, size = at + len(window), WINDOW
+            self._stuck.pop(subject, None)
+
+    def _is_stuck(self, subject: str, error: Exception) -> None:
+        failures = self._stuck[subject].failures + 1 if subject in self._stuck else 1
+        pause_s = min(POLL_S * 2**failures, LONGEST_PAUSE_S)
+        self._stuck[subject] = _Stuck(failures, asyncio.get_running_loop().time() + pause_s)
+        log.error("outbox of %s: %s is stuck, again in %.1f s", self._schema, subject, pause_s, exc_info=error)

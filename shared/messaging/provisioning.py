@@ -19,7 +19,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
+from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec, auditor_consumers
 from shared.core.errors import RetryLater, Stop
 from shared.messaging.publishing import TEMPORARY
 
@@ -88,6 +88,8 @@ async def provision(url: str, *, user: str = "", password: str = "") -> None:
         jetstream = client.jetstream(timeout=REQUEST_TIMEOUT_S)
         for stream in STREAMS:
             await _equalise_stream(jetstream, stream)
+            for position in auditor_consumers(stream):
+                await _equalise_consumer(jetstream, position)
         for consumer in CONSUMERS:
             await _equalise_consumer(jetstream, consumer)
     except (*TEMPORARY, nats.errors.ConnectionClosedError) as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +55,37 @@ async def publish_stored(
         await asyncio.sleep(PAUSE_S)
 
 
+async def publish_window(
+    jetstream: JetStreamContext, subject: str, messages: Sequence[tuple[bytes, dict[str, Any]]]
+) -> tuple[int, Exception | None]:
+    """Publish (body, headers) of one subject without waiting in between; how many of the first are stored, and why no
+    more.
+
+    They are handed to the connection in one piece: when it breaks, the server has the first so many of them and none
+    after. What is not acknowledged may be stored all the same; publish it again with the same ``Nats-Msg-Id``.
+    """
+    acknowledgements = []
+    stored, refused = 0, None
+    try:
+        for body, headers in messages:
+            # Does not yield to the event loop: nothing of another connection's life can come in between.
+            acknowledgements.append(await jetstream.publish_async(subject, body, headers=dict(headers)))
+    except Exception as error:  # noqa: BLE001 - told to the caller, after what was sent before it
+        refused = error
+    try:
+        async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
+            for acknowledgement in acknowledgements:
+                await acknowledgement
+                stored += 1
+    except Exception as error:  # noqa: BLE001 - told to the caller with what was stored before it
+        return stored, error
+    finally:
+        for acknowledgement in acknowledgements[stored:]:
+            if not acknowledgement.cancel() and not acknowledgement.cancelled():
+                acknowledgement.exception()  # looked at, so that nobody complains that it was not
+    return stored, refused
+
+
 class Publisher:
     """Publishes for one service, whose name ``source`` every message carries."""
 
@@ -61,6 +93,11 @@ class Publisher:
         self._broker = broker
         self._source = source
         self.unsent = 0
+
+    @property
+    def reconnections(self) -> int:
+        """Connections after the first: the server behind a new one may have lost what it stored."""
+        return self._broker.reconnections
 
     async def publish(
         self,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.core.errors import Stop
@@ -40,13 +41,14 @@ class App(Protocol):
 class ServiceSettings(BaseSettings):
     """What every service can be told; each field is an environment variable with the prefix TRIMTAB_."""
 
-    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore")
+    # Inputs are hidden: an error about one setting would show them all, passwords too.
+    model_config = SettingsConfigDict(env_prefix="TRIMTAB_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Where NATS is."""
     nats_user: str = ""
     """The user to log in as; empty for none (or when the URL names one)."""
-    nats_password: str = ""
+    nats_password: str = Field(default="", repr=False)
     """That user's password."""
     health_port: int = 0
     """Port of /healthz; 0: any free one (told in the log)."""

@@ -12,20 +12,27 @@ from typing import Protocol
 
 from shared.core.errors import TrimtabError
 from shared.core.market import Instrument
-from shared.core.matching import Side
+from shared.core.matching import Book, Side
+from shared.core.order_styles import OrderKind
 from shared.core.orders import VenueReport
 from shared.venues.capabilities import VenueCapabilities
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A limit, immediate-or-cancel order: quantity in base on the lot, price in quote on the tick."""
+    """An order: quantity in base on the lot, price in quote on the tick.
+
+    Only kinds in the venue's ``order_kinds`` are asked for. IOC: limit, immediate-or-cancel. MAKER: limit, refused
+    unless it rests. MARKET: the price is not sent; a purchase is of the value quantity * price, see
+    ``shared.core.styled_orders.value_to_spend``.
+    """
 
     client_order_id: str
     symbol: str
     side: Side
     quantity: Decimal
     limit_price: Decimal
+    kind: OrderKind = OrderKind.IOC
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,12 @@ class Venue(Protocol):
         Raises NotSent, OrderRefused, OutcomeUnknown; never retries by itself.
         """
 
+    async def cancel_order(self, symbol: str, client_order_id: str, venue_order_id: str = "") -> None:
+        """Ask once for the end of an order; what became of it is for ``find_order`` to say, whatever the answer.
+
+        An order that has ended is left as it is. Raises RetryLater when it may not have been asked, Stop.
+        """
+
     async def find_order(self, search: Search) -> VenueOrder | None:
         """One reading: by client id, then open orders, then trades. None when all of them agree that it is absent."""
 
@@ -164,7 +177,10 @@ class Venue(Protocol):
         """Every order of the account that rests now, in any pair."""
 
     async def fetch_trades(self, symbol: str, since: datetime) -> tuple[VenueTrade, ...]:
-        """Trades of the account in a pair since a moment of market time, oldest first; at most one page of them."""
+        """Trades of the account in a pair since a moment of market time, as far as the venue tells, oldest first."""
+
+    async def fetch_book(self, symbol: str) -> Book | None:
+        """The book of a pair, some hundred levels deep; None where it is not read. Raises RetryLater, Stop."""
 
     async def silenced(self) -> datetime:
         """Wait until the venue wants to be left alone (too many requests, a ban); until when (wall clock)."""

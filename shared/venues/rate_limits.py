@@ -27,8 +27,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """A venue's limits. ``costs`` by "METHOD /path"; ``reserve_pct`` of the weight is kept for calls that settle,
-    ``headroom_pct`` of the orders is left unused, because two clocks never agree.
+    """A venue's limits. ``costs`` by "METHOD /path", or its beginning and "*"; ``reserve_pct`` of the weight is kept
+    for calls that settle, ``headroom_pct`` of the orders is left unused, because two clocks never agree.
     """
 
     weight_per_minute: int
@@ -41,7 +41,10 @@ class RateLimits:
 
     def cost(self, call: str) -> Cost:
         """The cost of a call; one that is not listed costs more than most."""
-        return self.costs.get(call, self.other)
+        if call in self.costs:
+            return self.costs[call]
+        beginnings = (name for name in self.costs if name.endswith("*") and call.startswith(name[:-1]))
+        return self.costs.get(max(beginnings, key=len, default=""), self.other)
 
 
 class _Window:

@@ -113,7 +113,7 @@ class Strategies:
     def barriers(self) -> tuple[Any, Any]:
         """Of the certificates of all, in log price: below and above."""
         log_prices = self.log_prices[self.ids]
-        ups, downs = threshold_boxes(self.quantities * np.exp(log_prices), self.targets, self.points)
+        ups, downs = threshold_boxes(self.quantities * np.exp(log_prices), self.targets, self.points[:, None])
         return log_prices - downs, log_prices + ups
 
     def fired(self) -> Any:

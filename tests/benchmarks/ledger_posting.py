@@ -3,6 +3,8 @@
 Books on a PostgreSQL of its own (fsync and synchronous_commit on), fills from 20 strategies, 64 callers that each wait
 for the commit of their fill: journal, postings, balances, position and outbox. Beside it, in the same run, bare
 multi-row INSERTs of the same transaction and posting rows, as many to a commit, without any constraint but the keys.
+Every entry is in the Merkle log when it is committed; heads are signed beside it. ``--grow ENTRIES`` posts that many
+instead and compares the rate at the end with that at 10,000 entries.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.embedded.child import child_argv
 from deploy.embedded.ports import free_port
@@ -28,12 +31,15 @@ from deploy.embedded.probes import ask_postgres
 from deploy.provision import migrate
 from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.adapters.postgres_checks import check_books
+from services.ledger.adapters.postgres_heads import PostgresHeads
 from services.ledger.books import Books
+from services.ledger.heads import Signer
 from services.ledger.requests import Request
 from shared.messaging.database_postgres import create_pool
 from tests.services.ledger.messages import Scene, request_of
 
 STRATEGIES = 20
+_CHUNK = 10_000
 PASSWORD = "benchmark"  # a server of our own, on loopback, for a minute
 
 _COLUMNS = (
@@ -85,17 +91,31 @@ def fills(count: int) -> list[Request]:
     return made
 
 
+def growing_fills(first: int, count: int) -> list[Request]:
+    """Fills from number ``first`` on that can go on for ever: each strategy sells again what it bought."""
+    scene, bases = Scene(), ("BTC", "ETH", "SOL")
+    made = []
+    for number in range(first, first + count):
+        turn = (number - 1) // STRATEGIES
+        side, base = ("BUY", "SELL")[turn % 2], bases[turn // 2 % 3]
+        quantity, fee = ("0.01", "0.00001") if side == "BUY" else ("0.009", "0.00001")
+        made.append(request_of(scene.fill(number, side, quantity, "0.4", fee, f"s{(number - 1) % STRATEGIES}", base)))
+    return made
+
+
 @asynccontextmanager
 async def running_books(url: str) -> AsyncIterator[tuple[Books, asyncpg.Pool]]:
     """Books that commit, as the service has them."""
     pool = await create_pool(url, "ledger-benchmark", max_size=4)
     books = Books(PostgresJournal(pool, lambda: datetime.now(UTC)), group_size=256)
-    committer = asyncio.create_task(books.run())
+    heads = PostgresHeads(pool, lambda: datetime.now(UTC), Signer(Ed25519PrivateKey.generate()))
+    beside = {asyncio.create_task(books.run()), asyncio.create_task(signing(heads))}
     try:
         yield books, pool
     finally:
-        committer.cancel()
-        await asyncio.wait({committer})
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
         await pool.close()
 
 
@@ -113,6 +133,13 @@ async def post_all(books: Books, requests: Sequence[Request], callers: int) -> t
     start = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(callers)))
     return time.perf_counter() - start, took_ms
+
+
+async def signing(heads: PostgresHeads) -> None:
+    """Sign a head a second, for ever: sixty times as often as the service does."""
+    while True:
+        await heads.covering_all()
+        await asyncio.sleep(1)
 
 
 async def bare_inserts(pool: asyncpg.Pool, per_commit: int) -> float:
@@ -173,19 +200,40 @@ async def measure(url: str, count: int, callers: int) -> dict[str, object]:
     }
 
 
+async def measure_growth(url: str, entries: int, callers: int) -> dict[str, object]:
+    """Fills per second from 10,000 entries on, and when there are ``entries``."""
+    scene = Scene()
+    rates: list[tuple[int, float]] = []
+    async with running_books(url) as (books, _):
+        await books.post(request_of(scene.deposit(amount="1000000")))
+        for number in range(STRATEGIES):
+            await books.post(request_of(scene.fund(number + 1, "10000", f"s{number}")))
+        for first in range(1, entries + 1, _CHUNK):
+            wall_s, _ = await post_all(books, growing_fills(first, _CHUNK), callers)
+            rates.append((first - 1, _CHUNK / wall_s))
+    at_first, at_last = rates[1], rates[-1]
+    return {
+        f"posted_per_s_at_{at_first[0]}": round(at_first[1]),
+        f"posted_per_s_at_{at_last[0]}": round(at_last[1]),
+        "growth": round(at_first[1] / at_last[1], 2),
+    }
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fills", type=int, default=20_000)
     parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument("--grow", type=int, default=0, metavar="ENTRIES")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    run, count = (measure_growth, options.grow) if options.grow else (measure, options.fills)
     url = os.environ.get("TRIMTAB_TEST_POSTGRES_DSN")
     if url:
-        figures = asyncio.run(measure(url, options.fills, options.callers))
+        figures = asyncio.run(run(url, count, options.callers))
     else:
         with durable_postgres() as own:
-            figures = asyncio.run(measure(own, options.fills, options.callers))
+            figures = asyncio.run(run(own, count, options.callers))
     if options.json:
         print(json.dumps(figures))
         return

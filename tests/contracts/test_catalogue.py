@@ -9,6 +9,7 @@ from shared.contracts import catalogue, subjects
 from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec
 
 CORE_ONLY = {"PRICES_ALL", "STRATEGY_COMMANDS", "EVALUATOR_HEARTBEATS", "EVALUATOR_PROGRESS", "LEDGER_COMMANDS"}
+CORE_ONLY |= {"HALT_COMMANDS_ALL", "AUDIT_COMMANDS"}
 """Subjects that are not stored: they are worth something only now."""
 
 PATTERNS = {
@@ -67,6 +68,7 @@ def test_subject_when_built_belongs_to_exactly_one_stream(subject):
         subjects.prices("a"),
         subjects.halt_commands("a"),
         subjects.STRATEGY_COMMANDS,
+        subjects.AUDIT_COMMANDS,
         subjects.EVALUATOR_HEARTBEATS,
         subjects.EVALUATOR_PROGRESS,
     ],

@@ -13,6 +13,7 @@ from shared.core.rule_documents import EXIT_FIELDS, RULE_FIELDS, START_FIELDS, T
 from shared.core.strategy import OPTIONAL_FIELDS, REQUIRED_FIELDS, parse_strategy, strategy_document
 from tests.core.portfolio_samples import BIGONE
 from tests.core.test_auto_invest_documents import ACCEPTED as AUTO_INVESTS
+from tests.core.test_order_styles import STYLES, WRONG_STYLES
 from tests.core.test_rule_documents import DOCUMENT, RULES
 
 _TYPES = {"object": dict, "string": str, "integer": int, "number": (int, float)}
@@ -62,6 +63,7 @@ LEVELS: list[dict[str, Any]] = [
     {"start": {"asset": "BTC", "at_or_above": 50000}},
     {"take_profit": {"percent": "15", "action": "keep"}, "stop_loss": {"percent": "-8", "action": "pause"}},
     {"take_profit": {"percent": "15", "action": "sell"}, "stop_loss": {"percent": "-8", "trailing": True}},
+    *({"orders": orders} for orders in STYLES),
 ]
 
 
@@ -119,6 +121,7 @@ def test_schema_when_the_parser_accepts_a_document_accepts_it_too(changes: dict[
         {"auto_invest": {"amount": "50", "schedule": "friday", "composition_change": "skip"}},
         {"auto_invest": {"amount": "50", "schedule": "friday", "grace": "1w"}},
         {"auto_invest": {"amount": "50", "schedule": "friday", "moon": "1"}},
+        *({"orders": orders} for orders in WRONG_STYLES),
     ],
 )
 def test_schema_when_a_document_is_of_the_wrong_shape_refuses_it_as_the_parser_does(changes: dict[str, Any]) -> None:

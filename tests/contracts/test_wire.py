@@ -139,6 +139,9 @@ def test_headers_when_made_are_cloudevents_of_the_nats_binding():
     assert headers == {
         "content-type": "application/json",
         "ce-specversion": "1.0",
+        "ce-datacontenttype": "application/json",
+        "ce-dataschema": "urn:trimtab:deposit.observed:1",
+        "ce-subject": "v",
         "ce-id": "id-1",
         "ce-source": "trimtab/ledger",
         "ce-type": "trimtab.deposit.observed",

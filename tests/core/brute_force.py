@@ -1,19 +1,20 @@
 """About which strategies could a rule act now? Asked of all at every tick, from the words of the rules alone.
 
 A strategy is suspected when some asset is within 1e-9 of a bound or beyond it, the value at a level, a price missing or
-stale, or the first purchase open; with an interval, what counts once a run is due. Too many is
-no error, too few is one.
+stale, the first purchase or a request open, a date of Auto-Invest past; with an interval, what counts once a run is
+due. Too many is no error, too few is one.
 """
 
 import math
 import random
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
+from shared.core.auto_invest import Period
 from shared.core.market import Quote
 from shared.core.position import PlanOutcome
 from shared.core.rules import ExitLevel, When
@@ -87,6 +88,8 @@ class BruteForce:
         self.run_widths = np.full((count, COLUMNS), np.inf)  # when a run of the interval is due
         self.due_ms = np.full(count, NEVER_MS)
         self.up, self.down = np.full(count, np.inf), np.full(count, -np.inf)
+        self.loss = np.full(count, -np.inf)  # the value at which Auto-Invest adds money, from ``loss_from_ms`` on
+        self.loss_from_ms, self.date_ms = np.full(count, NEVER_MS), np.full(count, NEVER_MS)
         self.start_above, self.start_below = np.full(count, np.nan), np.full(count, np.nan)
         self.start_id = np.full(count, len(venue.assets), dtype=np.int64)
         self.open = np.zeros(count, dtype=bool)
@@ -102,7 +105,7 @@ class BruteForce:
         self.ids[slot], self.held[slot], self.targets[slot] = self.number["USDT"], 0.0, 0.0
         self.widths[slot] = self.run_widths[slot] = np.inf
         building = strategy.status is StrategyStatus.BUILDING
-        self.open[slot] = building and definition.start is None
+        self.open[slot] = strategy.request is not None or (building and definition.start is None)
         self.start_above[slot] = self.start_below[slot] = np.nan
         if building and definition.start is not None:
             self.start_id[slot] = self.number[definition.start.asset]
@@ -124,6 +127,8 @@ class BruteForce:
                 self.run_widths[slot, column] = widths[name] if rule.when is When.ALL else forced
         self.due_ms[slot] = NEVER_MS if building else _due_ms(situation)
         self.up[slot], self.down[slot] = (math.inf, -math.inf) if building else _levels(situation)
+        self.loss[slot], self.loss_from_ms[slot] = (-math.inf, NEVER_MS) if building else _loss(situation)
+        self.date_ms[slot] = NEVER_MS if building else _date_ms(situation)
 
     def suspects(self) -> Any:
         """The slots about which a rule could act now."""
@@ -138,11 +143,12 @@ class BruteForce:
             reached = (drift >= (widths * (1 - NEAR_ENOUGH) - NEAR_ENOUGH) * total[:, None]).any(axis=1)
             reached |= total >= self.up * (1 - NEAR_ENOUGH)
             reached |= total <= self.down * (1 + NEAR_ENOUGH)
+            reached |= (total <= self.loss * (1 + NEAR_ENOUGH)) & (self.loss_from_ms <= venue.now_ms())
             start = venue.bids[self.start_id]
             reached |= start >= self.start_above * (1 - NEAR_ENOUGH)
             reached |= start <= self.start_below * (1 + NEAR_ENOUGH)
         unusable = (np.isnan(bids) | venue.is_stale[self.ids]).any(axis=1)
-        return np.flatnonzero(reached | unusable | self.open)
+        return np.flatnonzero(reached | unusable | self.open | (self.date_ms <= venue.now_ms()))
 
 
 def _widths(situation: Situation, names: list[str]) -> dict[str, float]:
@@ -195,6 +201,38 @@ def _levels(situation: Situation) -> tuple[float, float]:
         if loss.from_peak:
             ups.append(value(_next_peak(-float(loss.percent) / 10, -float(loss.percent) / 10, peak)))
     return min(ups), max(downs)
+
+
+def _loss(situation: Situation) -> tuple[float, int]:
+    """The value at or below which a drawdown makes a cycle due, and from when on."""
+    strategy, position = situation.strategy, situation.position
+    plan, state = strategy.definition.auto_invest, strategy.auto_invest
+    if plan is None or plan.drawdown is None or state is None or position is None:
+        return -math.inf, NEVER_MS
+    last = [at for at in (state.last_made_at, state.left_out_at) if at is not None]
+    since = max(last) + plan.drawdown.min_interval if last else AT
+    return float(position.contributed) * (1 - float(plan.drawdown.loss_pct) / 100), _ms(since)
+
+
+def _date_ms(situation: Situation) -> int:
+    """The first date of Auto-Invest that is not settled: of every so many hours, or of every so many days at a time."""
+    plan, state = situation.strategy.definition.auto_invest, situation.strategy.auto_invest
+    if plan is None or plan.schedule is None or state is None:
+        return NEVER_MS
+    schedule, settled = plan.schedule, state.settled_until or state.since
+    if schedule.period is Period.HOURS:
+        step = timedelta(hours=schedule.every)
+        return _ms(state.since + ((settled - state.since) // step + 1) * step)
+    zone = {"Asia/Kolkata": timedelta(hours=5, minutes=30)}[schedule.zone]
+    first = state.since + zone
+    at = first.replace(hour=schedule.at.hour, minute=schedule.at.minute) - zone
+    while at <= settled:
+        at += timedelta(days=schedule.every)
+    return _ms(at)
+
+
+def _ms(moment: datetime) -> int:
+    return int((moment - AT) / timedelta(milliseconds=1))
 
 
 def _stop_value(loss: ExitLevel, at_peak: float, contributed: float) -> float:

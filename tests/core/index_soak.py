@@ -20,18 +20,20 @@ import math
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from heapq import heappop, heappush
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from shared.core.bulk_certificates import PlainCase, plain_boxes, plain_case
 from shared.core.certificates import OWN_SHARE, barriers, certificate_after
-from shared.core.decisions import Decision, ExitRequested, Plan, decide
+from shared.core.decisions import CycleDue, Decision, ExitRequested, Plan, decide
+from shared.core.drift import assets_concerned
 from shared.core.drift_index import DriftIndex
 from shared.core.situation import NONE_YET, ExitConfirmations, Market, Situation
 from tests.core.brute_force import NEVER_MS, BruteForce, Tick, Venue
@@ -39,6 +41,8 @@ from tests.core.portfolio_samples import AT
 from tests.core.random_strategies import acts, after, random_situation
 
 RANDOM_RUNS = 8
+TAKEN_OVER_EVERY = 100
+"""Ticks after which all that can be is watched anew by boxes that were made without a look."""
 
 
 class Looked:
@@ -73,12 +77,43 @@ class Looked:
             self.index.put(slot, [self.ids[asset] for asset in certificate.assets], *barriers(certificate))
         else:
             self.index.remove(slot)
-        until = certificate.until
+        self._wait(slot, certificate.until, certificate.waits_for_price)
+
+    def _wait(self, slot: int, until: datetime | None, price: str) -> None:
         self.look_at(slot, NEVER_MS if until is None else -((AT - until) // timedelta(milliseconds=1)))
         self.waiting.get(self.waits[slot], set()).discard(slot)
-        self.waits[slot] = certificate.waits_for_price
-        if certificate.waits_for_price:
-            self.waiting[certificate.waits_for_price].add(slot)
+        self.waits[slot] = price
+        if price:
+            self.waiting[price].add(slot)
+
+    def take_over(self, situations: list[Situation], market: Market, slots: Iterable[int]) -> int:
+        """What an evaluator does that takes over many: boxes without a look, where there are any; how many."""
+        bids: dict[str, float] = {}
+        alike: dict[tuple[int, int], list[tuple[int, PlainCase]]] = {}
+        for slot in slots:
+            case = plain_case(situations[slot], market, bids)
+            if case is not None:
+                cash = case.assets.index("USDT") if "USDT" in case.assets else -1
+                alike.setdefault((len(case.assets), cash), []).append((slot, case))
+        return sum(self._box(members, cash) for (_, cash), members in alike.items())
+
+    def _box(self, members: list[tuple[int, PlainCase]], cash: int) -> int:
+        boxed = 0
+        all_ups, all_downs = plain_boxes([case for _, case in members], cash)
+        for (slot, case), ups, downs in zip(members, all_ups.tolist(), all_downs.tolist(), strict=True):
+            columns = [column for column in range(len(case.assets)) if column != cash]
+            band = min(min(ups[column], downs[column]) for column in columns)
+            if not band:
+                continue
+            boxed += 1
+            logs = [math.log(bid) for bid in case.bids]
+            if math.isfinite(band):
+                lowers, uppers = [logs[n] - downs[n] for n in columns], [logs[n] + ups[n] for n in columns]
+                self.index.put(slot, [self.ids[case.assets[n]] for n in columns], lowers, uppers)
+            else:
+                self.index.remove(slot)
+            self._wait(slot, case.until, "")
+        return boxed
 
     def look_at(self, slot: int, due_ms: int) -> None:
         """Look at a strategy at this time, whatever else."""
@@ -98,12 +133,14 @@ class Soak:
     looks: int = 0
     suspected: int = 0
     acted: int = 0
+    cycles: int = 0
+    boxed: int = 0
 
     def run(self, ticks: Iterator[Tick]) -> "Soak":
         """Take every tick of a path."""
         brute, looked = BruteForce(self.situations, self.venue), Looked(self.situations, self.venue)
         confirmations, counting = [NONE_YET] * len(self.situations), set[int]()
-        for tick in ticks:
+        for number, tick in enumerate(ticks, 1):
             market = self.venue.step(tick, self.stale_share)
             hits, suspects = looked.hits(), set(brute.suspects().tolist())
             for slot in counting - suspects:
@@ -129,6 +166,9 @@ class Soak:
                     confirmations[slot] = looked.confirmations[slot] = NONE_YET
                     looked.look_at(slot, self.venue.now_ms())
                     brute.note(slot, self.situations[slot])
+            if number % TAKEN_OVER_EVERY == 0:
+                idle = [slot for slot, one in enumerate(looked.confirmations) if one == confirmations[slot] == NONE_YET]
+                self.boxed += looked.take_over(self.situations, market, idle)
             self.looks += len(hits)
             self.suspected += len(suspects)
             self.strategy_ticks += len(self.situations)
@@ -137,7 +177,7 @@ class Soak:
     def _decide(self, slot: int, market: Market, confirmations: ExitConfirmations) -> Decision:
         situation = self.situations[slot]
         assert situation.position is not None
-        concerned = situation.position.holdings.keys() | situation.strategy.definition.targets.keys()
+        concerned = assets_concerned(situation.position.holdings, situation.strategy.definition.targets)
         quoted = not self.venue.moved.isdisjoint(concerned)
         return decide(situation, market, confirmations, by_new_quote=quoted)
 
@@ -145,14 +185,15 @@ class Soak:
         situation = self.situations[slot]
         if decision.peak is not None:
             situation = replace(situation, strategy=replace(situation.strategy, peak=decision.peak))
-        if isinstance(decision, Plan | ExitRequested):
+        if isinstance(decision, Plan | ExitRequested | CycleDue):
             self.acted += 1
-            situation = after(situation, decision, market, self.venue.rng)
+            self.cycles += isinstance(decision, CycleDue)
+            situation = after(situation, decision, market, self.venue.rng, asked_for=self.venue.assets)
         self.situations[slot] = situation
 
 
 def _does(decision: Decision) -> tuple[Any, ...] | None:
-    """What is done: the code of a plan or an exit, and a new peak."""
+    """What is done: the code of a plan, an exit or a cycle, and a new peak."""
     return (acts(decision), decision.peak) if acts(decision) or decision.peak is not None else None
 
 
@@ -212,7 +253,7 @@ def real_tick_path(folder: Path) -> tuple[list[str], Iterator[Tick]]:
 def soak(seed: int, strategies: int, assets: list[str], ticks: Iterator[Tick], stale_share: float = 0.0) -> Soak:
     """Random strategies of every rule over a path."""
     rng = random.Random(seed)
-    situations = [random_situation(rng, assets, slot, fewer_waiting=True) for slot in range(strategies)]
+    situations = [random_situation(rng, assets, slot, fewer_waiting=True, investing=True) for slot in range(strategies)]
     return Soak(situations, Venue(assets, rng), stale_share).run(ticks)
 
 
@@ -277,7 +318,8 @@ def _real_days_run(seed: int) -> int:
 def _told(name: str, done: Soak) -> int:
     sys.stdout.write(
         f"{name}: {done.strategy_ticks:,} strategy-ticks of {len(done.situations):,} strategies, {done.looks:,} looks, "
-        f"{done.suspected:,} exact decisions by brute force, {done.acted:,} fired\n"
+        f"{done.boxed:,} boxes without one, "
+        f"{done.suspected:,} exact decisions by brute force, {done.acted:,} fired ({done.cycles:,} cycles)\n"
     )
     sys.stdout.flush()
     return done.strategy_ticks

@@ -50,9 +50,10 @@ def random_situation(
 
 
 def _random_auto_invest(rng: random.Random, assets: list[str]) -> dict[str, Any] | None:
-    schedule = rng.choice([None, {"every": "5h"}, {"every": "1d", "at": "07:30", "zone": "Asia/Kolkata"}])
+    daily = {"every": "1d", "at": "07:30", "zone": "Asia/Kolkata"}
+    schedule = rng.choice([None, {"every": "1h"}, {"every": "5h"}, daily])
     confirm = rng.choice(["1", "3"])
-    drawdown = rng.choice([None, {"loss": "2", "min_interval": "6h", "confirm": confirm}])
+    drawdown = rng.choice([None, {"loss": "2", "min_interval": rng.choice(["1h", "6h"]), "confirm": confirm}])
     if rng.random() < 0.4 or (schedule is None and drawdown is None):
         return None
     asset = rng.choice(["USDT", rng.choice(assets)])

@@ -63,7 +63,7 @@ def test_threshold_boxes_when_vectorised_equal_the_scalar_ones(values: list[int]
     targets = {"A": "50", "B": "30", "C": "20"}
     valued = _valuation(dict(zip("ABC", map(str, values), strict=True)), targets)
     one = drift_box(valued, dict.fromkeys("ABC", points))
-    ups, downs = threshold_boxes(np.array([values], float), np.array([[50.0, 30.0, 20.0]]), np.array([float(points)]))
+    ups, downs = threshold_boxes(np.array([values], float), np.array([[50.0, 30.0, 20.0]]), np.array([[float(points)]]))
     for scalar, many in ((one.ups, ups), (one.downs, downs)):
         expected = [max(0.0, each * (1 - 1e-9) - 1e-12) if math.isfinite(each) else each for each in scalar]
         assert many[0].tolist() == pytest.approx(expected, rel=1e-9, abs=1e-11)

@@ -235,7 +235,7 @@ class _World:
 
     def certify(self, slots: Any) -> None:
         logs = self.log_prices[self.ids[slots]]
-        ups, downs = threshold_boxes(self.values(slots), self.targets[slots], self.points[slots])
+        ups, downs = threshold_boxes(self.values(slots), self.targets[slots], self.points[slots, None])
         for slot, lowers, uppers in zip(slots.tolist(), (logs - downs).tolist(), (logs + ups).tolist(), strict=True):
             self.index.put(slot, self.ids[slot].tolist(), lowers, uppers)
 

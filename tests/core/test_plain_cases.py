@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.auto_invest import AutoInvestState, AutoInvestStatus
 from shared.core.bulk_certificates import plain_boxes, plain_case
 from shared.core.certificates import certificate_after
 from shared.core.decisions import Hold, decide
@@ -32,7 +31,7 @@ def _boxes(made: Situation, at: Market) -> tuple[tuple[str, ...], list[float], l
     case = plain_case(made, at, {})
     if case is None:
         return None
-    ups, downs = plain_boxes([case])
+    ups, downs = plain_boxes([case], case.assets.index("USDT") if "USDT" in case.assets else -1)
     return case.assets, ups[0].tolist(), downs[0].tolist()
 
 
@@ -106,7 +105,6 @@ def _view(**changes: Any) -> Situation:
 
 
 _REQUEST = Request("r1", RequestKind.REBALANCE)
-_INVESTING = AutoInvestState(AutoInvestStatus.RUNNING, AT)
 
 
 @pytest.mark.parametrize(
@@ -118,15 +116,9 @@ _INVESTING = AutoInvestState(AutoInvestStatus.RUNNING, AT)
         _view(request=_REQUEST),
         _view(money_arriving=True),
         _view(money_leaving=True),
-        _view(auto_invest=_INVESTING),
-        situation(BALANCED, take_profit="10"),
-        situation(BALANCED, stop_loss="-10"),
-        situation(BALANCED, rebalance={"threshold": {"relative": "15"}}),
-        situation(BALANCED, rebalance={"threshold": {"points": "5", "per_asset": {"BTC": "3"}}}),
-        situation(BALANCED, rebalance={"interval": "7d", "threshold": "5"}),
-        situation(BALANCED, rebalance={"interval": "7d", "min_drift": "1"}),
-        situation(BALANCED, rebalance={"hold": True}),
-        situation(BALANCED, rebalance={"threshold": "30"}),  # a bound at a weight of 0
+        situation(BALANCED, rebalance={"threshold": {"relative": "100"}}),  # a bound at a weight of 0
+        situation(BALANCED, rebalance={"threshold": {"points": "5", "per_asset": {"BTC": "70"}}}),  # or of 100
+        situation(BALANCED, rebalance={"threshold": "30"}),
         situation(BALANCED, rebalance={"threshold": "60"}),  # a bound at a weight of 100
         situation(dict.fromkeys(BALANCED, "0")),
         situation({**BALANCED, "BTC": "-1"}),

@@ -3,9 +3,10 @@
 import asyncpg
 import nats
 
-from deploy.embedded.nats_server import CONFIG_FILE, PASSWORD_VARIABLE, USER
+from deploy.embedded.nats_server import USER
 from deploy.provision import provision_streams
 from shared.contracts.catalogue import STREAMS
+from tests.guarded_nats import PASSWORD, guarded_nats
 from tests.servers import EmbeddedNats, EmbeddedPostgres, NatsServer
 
 
@@ -65,11 +66,10 @@ async def test_fresh_postgres_when_killed_and_restarted_keeps_what_was_committed
 
 
 async def test_catalogue_when_provisioned_on_the_launchers_configuration_fits_its_limits() -> None:
-    settings = CONFIG_FILE.read_text().replace(f"${PASSWORD_VARIABLE}", "secret")
-    server = EmbeddedNats(settings)
+    server = guarded_nats()
     try:
-        await provision_streams(server.url, user=USER, password="secret")
-        client = await nats.connect(server.url, user=USER, password="secret")
+        await provision_streams(server.url, user=USER, password=PASSWORD)
+        client = await nats.connect(server.url, user=USER, password=PASSWORD)
         names = {stream.config.name for stream in await client.jetstream().streams_info()}
         await client.close()
     finally:

@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from deploy.command_line.strategy_file import parse_document
 from deploy.embedded.options import ExchangeOptions
+from services.ledger.adapters.postgres_rebuild import rebuild
 from tests.end_to_end.running_stack import running_stack
 from tests.end_to_end.test_life import Life, eventually
 
@@ -137,6 +138,7 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
         assert report["ledger"]["differences"] == []
         assert report["ledger"]["balanced"]
         assert report["ledger"]["equals_venue"]
+        assert (await rebuild(running.stack.postgres_dsn)).differences == ()
 
 
 def weights(detail: dict[str, Any]) -> dict[str, Decimal]:
@@ -269,6 +271,37 @@ async def test_stop_when_the_coins_are_kept_returns_them_and_sells_nothing(door:
         return all(Decimal(balances.get(asset, "0")) >= Decimal(held[asset]) for asset in HALVES) or None
 
     await eventually(in_wallet, "the wallet has no coins", 10)
+
+    async def final() -> dict[str, Any] | None:
+        found = await door.ask("GET", f"/strategies/{strategy}/results")
+        return found if found["final"] else None
+
+    told: dict[str, Any] = await eventually(final, "the results do not end", 20)
+    assert abs(Decimal(told["profit"]) - Decimal(closed["profit"])) < Decimal("0.01")
+    assert Decimal(told["unrealised"]) == 0
+
+
+async def test_results_when_told_are_those_of_what_the_strategy_shows(door: Door) -> None:
+    strategy = await door.active(document("earns"))
+    detail = await door.life.detail(strategy)
+
+    async def caught_up() -> dict[str, Any] | None:
+        found = await door.ask("GET", f"/strategies/{strategy}/results?method=average")
+        held = {one["asset"]: one["quantity"] for one in found["assets"] if Decimal(one["quantity"])}
+        return found if held == {asset: one for asset, one in detail["holdings"].items() if Decimal(one)} else None
+
+    told: dict[str, Any] = await eventually(caught_up, "the results stay behind", 20)
+    assert abs(Decimal(told["profit"]) - Decimal(detail["total_profit"])) < Decimal("0.01")
+    assert Decimal(told["profit"]) == Decimal(told["realised"]) + Decimal(told["unrealised"])
+    assert Decimal(told["rebalancing_net"]) == 0, "it has not rebalanced yet"
+    later = "2030-01-01"
+    position = await door.ask("GET", f"/strategies/{strategy}/position?at={later}")
+    assert position["holdings"] == {one["asset"]: one["quantity"] for one in told["assets"] if one["quantity"] != "0"}
+    assert (await door.ask("GET", f"/strategies/{strategy}/position?at=2020-01-01"))["holdings"] == {}
+    wallets = await door.ask("GET", f"/wallets?at={later}")
+    assert wallets["wallets"][0]["venue"] == "paper"
+    assert (await door.ask("GET", f"/strategies/{strategy}/history"))["strategy_id"] == strategy
+    await door.ask("GET", f"/strategies/{strategy}/results?method=best", status=422)
 
 
 async def test_requests_when_services_are_killed_on_the_way_are_carried_out_once(door: Door) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 
+import nats
 import pytest
 from nats.js.errors import APIError
 
 from shared.contracts.catalogue import StreamSpec
 from shared.core.errors import RetryLater
 from shared.messaging import publishing
-from shared.messaging.publishing import Publisher
+from shared.messaging.publishing import Publisher, publish_window
 from tests.messaging.support import declare, deposit, stream, until
 
 STREAM = stream("TRIALS", "trials.*")
@@ -82,3 +83,15 @@ async def test_send_when_disconnected_is_dropped_and_counted(fresh_nats, brokers
     await until(lambda: broker.client.is_connected)
     await publisher.send("frames.a", b"x")
     assert publisher.unsent == unsent + 1
+
+
+async def test_window_when_one_cannot_be_stored_tells_how_many_were_and_sends_none_after_it(fresh_nats, brokers):
+    await declare(fresh_nats.url, [stream("TRIALS", "trials.*")], [])
+    broker, _ = brokers(fresh_nats.url)
+    await broker.start()
+    window = [(body, {"Nats-Msg-Id": f"w{n}"}) for n, body in enumerate([b"0", b"1", b"2" * 2**21, b"3"])]
+    stored, error = await publish_window(broker.jetstream, "trials.a", window)
+    assert (stored, isinstance(error, nats.errors.MaxPayloadError)) == (2, True)
+    assert (await broker.jetstream.stream_info("TRIALS")).state.messages == 2
+    stored, error = await publish_window(broker.jetstream, "nowhere.a", window[:2])
+    assert (stored, isinstance(error, nats.js.errors.NoStreamResponseError)) == (0, True)

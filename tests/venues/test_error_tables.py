@@ -19,9 +19,9 @@ V = Verdict
         (400, -1021, "Timestamp for this request is outside of the recvWindow.", V.RETRY),
         (400, -1121, "Invalid symbol.", V.REFUSE),
         (400, -1111, "Parameter 'price' has too much precision.", V.REFUSE),
-        (429, -1003, "Too many requests.", V.RETRY),
-        (418, -1003, "Way too many requests; IP banned.", V.RETRY),
-        (418, None, "", V.RETRY),  # once the ban has ended: until then the rate budget lets nothing out
+        (429, -1003, "Too many requests.", V.RATE_LIMITED),
+        (418, -1003, "Way too many requests; IP banned.", V.BANNED),
+        (418, None, "", V.BANNED),
         (403, None, "<html>WAF</html>", V.RETRY),
         (401, -2015, "Invalid API-key, IP, or permissions for action.", V.STOP),
         (400, -1022, "Signature for this request is not valid.", V.STOP),
@@ -47,7 +47,7 @@ def test_capabilities_when_listed_bound_the_proof_of_absence(dialect: str) -> No
     assert row.absence_reads >= 3
     assert row.receive_window_ms > 0
     assert row.read_lag_ms > 0
-    assert row.client_id_max_length >= 28
+    assert row.client_ids.max_length >= 28
     assert all(row.errors.verdict(VenueError(status, None, "")) is V.UNKNOWN for status in range(500, 600))
 
 

@@ -1,8 +1,9 @@
-"""Differences between books and venues: commands to the ledger, by request and reply, and what was told of them."""
+"""Commands and questions to the ledger, by request and reply, and what was told of differences to the venues."""
 
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from services.gateway.adapters.newest import KEPT, Newest
 from shared.contracts import subjects
@@ -13,6 +14,8 @@ from shared.messaging.broker import NatsBroker
 from shared.messaging.requests import request
 
 EVENTS_KEPT = KEPT
+
+_Told = TypeVar("_Told", bound=Message)
 
 
 class LedgerCommands:
@@ -32,6 +35,15 @@ class LedgerCommands:
         command = AcceptSuspense(venue=venue, asset=asset, amount=amount)
         reply = await request(self._broker, subjects.LEDGER_COMMANDS, command, meta)
         if not isinstance(reply, SuspenseAccepted):
+            raise RetryLater("the answer of the ledger was not understood")
+        return reply
+
+    async def ask(self, question: Message, kind: type[_Told]) -> _Told:
+        """The answer to a question of ``shared.contracts.results``. Raises Refused, RetryLater."""
+        message_id = f"api.{uuid.uuid4().hex}"
+        meta = Meta(message_id, "gateway", datetime.now(UTC), message_id, "")
+        reply = await request(self._broker, subjects.LEDGER_COMMANDS, question, meta)
+        if not isinstance(reply, kind):
             raise RetryLater("the answer of the ledger was not understood")
         return reply
 

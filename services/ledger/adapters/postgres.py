@@ -15,6 +15,7 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from services.ledger.adapters.postgres_log import LOCK_HEAD, append_nodes, peaks_of, read_tree
 from services.ledger.adapters.postgres_rows import (
     OUTBOX_COLUMNS,
     POSTING_COLUMNS,
@@ -65,6 +66,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (transfer_id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason, amounts = EXCLUDED.amounts,
     sequence = EXCLUDED.sequence, settled_at = EXCLUDED.settled_at
 """
+_MOVE_HEAD = "UPDATE ledger.journal_head SET sequence = $1, posted_at = $2, tree_size = $3, tree_peaks = $4"
 _TELL_ONCE = """
 INSERT INTO ledger.outbox (message_id, subject, headers, payload) VALUES ($1, $2, $3, $4)
 ON CONFLICT (message_id) DO NOTHING
@@ -134,10 +136,10 @@ async def _tell_totals(connection: Connection) -> None:
 
 async def read_pages(connection: Connection, requests: Sequence[Request]) -> Pages:
     """Lock the journal's end and read everything the requests touch; call it inside a transaction."""
-    head = await connection.fetchrow("SELECT sequence, posted_at FROM ledger.journal_head FOR UPDATE")
+    head = await connection.fetchrow(LOCK_HEAD)
     if head is None:
         raise Stop("ledger.journal_head is empty: the schema is damaged")
-    pages = Pages(sequence=head["sequence"], posted_at=head["posted_at"])
+    pages = Pages(sequence=head["sequence"], posted_at=head["posted_at"], tree=await read_tree(connection, head))
     strategy_ids = {request.strategy_id for request in requests if request.strategy_id}
     await _read_digests(connection, pages, requests)
     if strategy_ids:
@@ -213,13 +215,15 @@ async def write_changes(connection: Connection, pages: Pages, changes: Changes, 
 
 
 async def _append_entries(connection: Connection, pages: Pages, changes: Changes, posted_at: datetime) -> None:
-    await connection.execute("UPDATE ledger.journal_head SET sequence = $1, posted_at = $2", pages.sequence, posted_at)
+    tree, nodes = pages.tree.extended(entry.leaf.hash for entry in changes.entries)
+    await connection.execute(_MOVE_HEAD, pages.sequence, posted_at, tree.size, peaks_of(tree))
     await connection.copy_records_to_table(
         "transactions", schema_name="ledger", columns=TRANSACTION_COLUMNS, records=entry_rows(changes.entries)
     )
     await connection.copy_records_to_table(
         "postings", schema_name="ledger", columns=POSTING_COLUMNS, records=posting_rows(changes.entries)
     )
+    await append_nodes(connection, nodes)
 
 
 async def _write_balances(connection: Connection, pages: Pages, changes: Changes) -> None:

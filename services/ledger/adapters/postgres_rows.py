@@ -60,7 +60,7 @@ def entry_rows(entries: Iterable[Entry]) -> Iterator[Row]:
             request.meta.correlation_id,
             request.digest,
             request.body.TYPE,
-            request.body.model_dump_json(),
+            json.dumps(entry.leaf.fields["request"]),
         )
 
 

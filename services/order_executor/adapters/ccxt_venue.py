@@ -1,35 +1,20 @@
-"""A venue of Binance's spot dialect through ccxt, live or on loopback: the settings' URL is the only difference.
+"""The port's ``Venue`` for every dialect: what is the same everywhere, around a dialect's requests and replies."""
 
-ccxt signs, sends and reads; its implicit calls are used, so amounts stay the exact text they are. ccxt never repeats a
-request (``maxRetriesOnFailure`` 0) and aiohttp never repeats a POST.
-"""
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
 
-import asyncio
-import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
-from urllib.parse import urlsplit
-
-import ccxt
-from ccxt.async_support.binance import binance
-
-from services.order_executor.adapters.binance_parse import (
-    amount,
-    balances_of,
-    deposits_of,
-    instrument_of,
-    order_of,
-    trade_of,
-)
-from services.order_executor.adapters.user_stream import UserStream
-from shared.core.errors import RetryLater, Stop
+from services.order_executor.adapters.dialect import Deep, OrderName, Streaming, TradesWanted
+from services.order_executor.adapters.table import dialect_of
+from services.order_executor.adapters.values import UNREADABLE
+from services.order_executor.adapters.wire import VenueAccess, VenueRates, Waits, Wire, prepared
+from shared.core.errors import Refused, RetryLater, Stop
 from shared.core.market import Instrument
-from shared.core.money import plain
-from shared.venues.capabilities import VenueCapabilities, VenueError, Verdict
+from shared.core.matching import Book
+from shared.venues.capabilities import VenueCapabilities
+from shared.venues.identity import id_at_venue
 from shared.venues.port import (
     NotSent,
     OpenOrder,
@@ -43,148 +28,29 @@ from shared.venues.port import (
     VenueOrder,
     VenueTrade,
 )
-from shared.venues.rate_limits import RateBudget, RateLimits
 
-log = logging.getLogger(__name__)
+__all__ = ["CcxtVenue", "VenueAccess"]
 
-_PAGE = 1000
-_NO_SUCH_ORDER = -2013
-_CLOCK_SKEWED = -1021
 _OWNERS_ASKED = 20
-_PLACE, _SUBSCRIBE = "POST /api/v3/order", "WS userDataStream.subscribe.signature"
-_NS_PER_MS = 1_000_000
+_SUBSCRIBE = "WS userDataStream.subscribe.signature"
 
-
-@dataclass(frozen=True, slots=True)
-class VenueAccess:
-    """Where and as whom. Empty URLs: the live venue's."""
-
-    name: str
-    quote: str
-    rest_url: str
-    ws_api_url: str
-    api_key: str
-    api_secret: str
-    timeout_ms: int
-
-
-class _Answered(Exception):  # noqa: N818 - an answer, though an error
-    """The venue answered with an error."""
-
-    def __init__(self, error: VenueError) -> None:
-        super().__init__(f"HTTP {error.http_status}, {error.code}: {error.message}")
-        self.error = error
-
-
-class _Waits(Exception):  # noqa: N818 - what it does
-    """The request has not gone out: the budget is used up, or the venue asked for silence."""
-
-    def __init__(self, wait_ms: int) -> None:
-        super().__init__(f"nothing may be asked for {wait_ms / 1000:.1f} s more")
-        self.wait_s = wait_ms / 1000
-
-
-class _Exchange(binance):  # type: ignore[misc] # ccxt has no types
-    """ccxt's binance: every request within the budget, and errors kept as the venue sent them instead of as classes."""
-
-    rates: "VenueRates"
-
-    async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-        """THE way out for every request over HTTP. Raises _Waits, having sent nothing."""
-        call = f"{method} {urlsplit(url).path}"
-        self.rates.take(call)
-        parsed = await super().fetch(url, method, headers, body)
-        if call.endswith("/exchangeInfo") and isinstance(parsed, dict):
-            self.rates.budget.learn(parsed.get("rateLimits") or ())
-        return parsed
-
-    def handle_errors(self, code: int, reason: str, *rest: Any) -> None:
-        """Raise the error in a reply, if it is one. ``rest``: URL, method, headers, body, parsed body, request."""
-        headers, body, parsed = rest[2] or {}, rest[3] or "", rest[4]
-        wait_s = self.rates.heard(code, headers, str(body))
-        is_error = isinstance(parsed, dict) and "code" in parsed and "msg" in parsed and str(parsed["code"]) != "200"
-        if code < 400 and not is_error:
-            return
-        number = parsed.get("code") if isinstance(parsed, dict) else None
-        message = str(parsed.get("msg", "")) if isinstance(parsed, dict) else str(body)[:200]
-        raise _Answered(VenueError(code, number if isinstance(number, int) else None, message or reason, wait_s))
-
-
-class VenueRates:
-    """The budget on this process's clock: wall time at the start, steady from then on.
-
-    ``silences``: ends of the silences that the venue has asked for, for whoever keeps them over a restart.
-    """
-
-    def __init__(self, limits: RateLimits) -> None:
-        self.budget = RateBudget(limits)
-        self.silences: asyncio.Queue[datetime] = asyncio.Queue()
-        self._offset_ms = (time.time_ns() - time.monotonic_ns()) // _NS_PER_MS
-
-    def now_ms(self) -> int:
-        """Milliseconds since 1970, never going back."""
-        return time.monotonic_ns() // _NS_PER_MS + self._offset_ms
-
-    def wait_s(self, call: str) -> float:
-        """0 when the call may go out now."""
-        return self.budget.wait_ms(call, self.now_ms()) / 1000
-
-    def take(self, call: str) -> None:
-        """Let the call out. Raises _Waits."""
-        now_ms = self.now_ms()
-        if wait_ms := self.budget.wait_ms(call, now_ms):
-            raise _Waits(wait_ms)
-        self.budget.take(call, now_ms)
-
-    def heard(self, status: int, headers: Mapping[str, str], text: str) -> float:
-        """A reply came: seconds that the venue wants to be left alone for."""
-        now_ms = self.now_ms()
-        self.budget.observe(headers, now_ms)
-        if not self.budget.refused(status, headers, text[:1000], now_ms):
-            return 0.0
-        until_ms = self.budget.silent_until_ms
-        log.error("HTTP %d: silent for %.1f s", status, (until_ms - now_ms) / 1000)
-        self.silences.put_nowait(datetime.fromtimestamp(until_ms / 1000, UTC))
-        return (until_ms - now_ms) / 1000
-
-
-def _exchange(access: VenueAccess, rates: VenueRates) -> Any:
-    exchange = _Exchange(
-        {
-            "apiKey": access.api_key,
-            "secret": access.api_secret,
-            "timeout": access.timeout_ms,
-            "enableRateLimit": False,  # the budget is ours: ccxt counts only what goes through one of its objects
-            "options": {
-                "defaultType": "spot",
-                "fetchMarkets": {"types": ["spot"]},
-                "fetchMargins": False,
-                "adjustForTimeDifference": True,
-                "maxRetriesOnFailure": 0,
-                "warnOnFetchOpenOrdersWithoutSymbol": False,
-            },
-        }
-    )
-    exchange.rates = rates
-    exchange.has["fetchCurrencies"] = False
-    if access.rest_url:
-        # Every URL, so that no call can leave for the live venue by accident.
-        base = access.rest_url.rstrip("/")
-        for name, url in exchange.urls["api"].items():
-            if isinstance(url, str):
-                exchange.urls["api"][name] = base + urlsplit(url).path
-    return exchange
+T = TypeVar("T")
 
 
 class CcxtVenue:
-    """The port's ``Venue`` for one account."""
+    """One account at one venue. Raises Refused when the venue cannot do what ``access`` asks for."""
 
     def __init__(self, access: VenueAccess, capabilities: VenueCapabilities) -> None:
         self.capabilities = capabilities
-        self._access = access
         self.rates = VenueRates(capabilities.rates)
-        self._exchange = _exchange(access, self.rates)
-        self._skewed = False
+        self._access = _allowed(access, capabilities)
+        self._dialect = dialect_of(capabilities.dialect)
+        exchange = self._dialect.exchange()
+        exchange.rates, exchange.capabilities = self.rates, capabilities
+        exchange.read_error = self._dialect.read_error
+        self._exchange = prepared(exchange, access)
+        self._wire = Wire(self._exchange, capabilities, self.rates, access.timeout_ms)
+        self._others: dict[str, str] = {}  # client ids of orders that were looked at in vain, by the venue's id
 
     async def silenced(self) -> datetime:
         """See the port."""
@@ -195,198 +61,167 @@ class CcxtVenue:
         self.rates.budget.stay_silent(int(until.timestamp() * 1000))
 
     async def place_order(self, request: OrderRequest, guard: Callable[[], str | None]) -> VenueOrder:
-        """POST /api/v3/order once; see the port."""
-        await self._before_call()
-        if wait_s := self.rates.wait_s(_PLACE):
-            raise NotSent(f"nothing may be asked for {wait_s:.1f} s more", retry_after_s=wait_s)
-        signed = self._exchange.sign("order", ["private"], "POST", self._order_parameters(request))
-        # After signing, so that nothing but the write follows: a request delayed even later, by a frozen process or a
-        # slow way, is refused by the venue itself when its receive window has passed.
-        if (reason := guard()) is not None:
-            raise NotSent(reason)
+        """Send it once; see the port. Where the reply only acknowledges it, what became of it is asked for at once."""
+        if request.kind not in self.capabilities.order_kinds:
+            raise OrderRefused("order_kind", f"{self.capabilities.dialect} is not sent orders of kind {request.kind}")
+        wire, named = self._wire, replace(request, client_order_id=self._sent_id(request.client_order_id))
         try:
-            async with asyncio.timeout(2 * self._access.timeout_ms / 1000):
-                body = await self._exchange.fetch(signed["url"], signed["method"], signed["headers"], signed["body"])
-            order = order_of(body)
-        except _Waits as waits:
-            raise NotSent(str(waits), retry_after_s=waits.wait_s) from waits
-        except _Answered as answered:
-            raise self._refusal(answered.error) from answered
-        except ValueError as error:
-            raise OutcomeUnknown(f"unreadable reply: {error}") from error
-        except (ccxt.BaseError, TimeoutError, OSError) as error:
-            raise OutcomeUnknown(f"no reply: {error!r}"[:200]) from error
-        if (order.client_order_id, order.symbol) != (request.client_order_id, request.symbol):
+            await wire.set_clock()
+        except RetryLater as later:
+            raise NotSent(f"the venue's clock is not known: {later}", retry_after_s=later.after_s) from later
+        async with wire.turn():
+            signed = wire.sign(self._dialect.order_call(named, wire.now()))
+            if wait_s := wire.wait_s(signed):
+                raise NotSent(f"nothing may be asked for {wait_s:.1f} s more", retry_after_s=wait_s)
+            # After signing, so that nothing but the write follows: a request delayed even later, by a frozen process or
+            # a slow way, is refused by the venue itself when its receive window has passed.
+            if (reason := guard()) is not None:
+                raise NotSent(reason)
+            try:
+                body = await wire.send_order(signed)
+            except Waits as waits:
+                raise NotSent(str(waits), retry_after_s=waits.wait_s) from waits
+        try:
+            order = self._dialect.placed(named, body)
+        except UNREADABLE as error:
+            raise OutcomeUnknown(f"unreadable reply: {error!r}"[:200]) from error
+        if (order.client_order_id, order.symbol) != (named.client_order_id, named.symbol):
             raise OutcomeUnknown(f"the reply is about {order.client_order_id} {order.symbol}")
+        return await self._followed(replace(order, client_order_id=request.client_order_id))
+
+    async def _followed(self, order: VenueOrder) -> VenueOrder:
+        """The order as it is now, when its reply said no more than that it was taken. It was: nothing here may fail."""
+        if self.capabilities.fills_in_reply or not order.report.is_open:
+            return order
+        with suppress(RetryLater, Stop, *UNREADABLE):
+            name = self._name(order.symbol, order.client_order_id, order.venue_order_id)
+            found = await self._dialect.by_venue_id(self._wire, name)
+            if found is not None:
+                return await self._complete(found, order.client_order_id)
         return order
 
-    def _order_parameters(self, request: OrderRequest) -> dict[str, object]:
-        return {
-            "symbol": request.symbol,
-            "side": request.side.value,
-            "type": "LIMIT",
-            "timeInForce": "IOC",
-            "quantity": plain(request.quantity),
-            "price": plain(request.limit_price),
-            "newClientOrderId": request.client_order_id,
-            "newOrderRespType": "FULL",
-            "recvWindow": self.capabilities.receive_window_ms,
-        }
-
-    def _refusal(self, error: VenueError) -> Exception:
-        verdict = self.capabilities.errors.verdict(error)
-        self._heed(error)
-        if verdict is Verdict.UNKNOWN:
-            return OutcomeUnknown(f"HTTP {error.http_status}, {error.code}: {error.message}"[:200])
-        retry_after_s = max(error.retry_after_s, 0.25) if verdict is Verdict.RETRY else 0.0
-        stop = verdict is Verdict.STOP
-        return OrderRefused(str(error.code), error.message[:200], retry_after_s=retry_after_s, stop=stop)
-
-    def _heed(self, error: VenueError) -> None:
-        """Do what an error asks for: look at the clock."""
-        if error.code == _CLOCK_SKEWED:
-            self._skewed = True
-
-    async def _before_call(self) -> None:
-        if self._skewed:
-            self._skewed = False
-            await self._read(self._exchange.load_time_difference())
-
-    async def _read(self, call: Awaitable[Any]) -> Any:
-        """Await a call that changes nothing. Raises RetryLater, Stop, or _Answered for a definite refusal."""
-        try:
-            return await call
-        except _Waits as waits:
-            raise RetryLater(str(waits), after_s=waits.wait_s) from waits
-        except _Answered as answered:
-            self._heed(answered.error)
-            verdict = self.capabilities.errors.verdict(answered.error)
-            if verdict is Verdict.STOP:
-                raise Stop(f"the venue shuts us out: {answered}") from answered
-            if verdict is Verdict.REFUSE:
-                raise
-            raise RetryLater(str(answered), after_s=max(answered.error.retry_after_s, 0.25)) from answered
-        except (ccxt.BaseError, TimeoutError, OSError) as error:
-            raise RetryLater(f"the venue does not answer: {error!r}"[:200], after_s=0.25) from error
-
-    async def _ask(self, call: Awaitable[Any]) -> Any:
-        """``_read``, where a definite refusal is no more than a read that failed."""
-        try:
-            return await self._read(call)
-        except _Answered as answered:
-            raise RetryLater(f"the venue refuses a read: {answered}") from answered
+    async def cancel_order(self, symbol: str, client_order_id: str, venue_order_id: str = "") -> None:
+        """See the port."""
+        name = self._name(symbol, client_order_id, venue_order_id)
+        if not venue_order_id and not self.capabilities.client_ids.queryable:
+            resting = await self._read(self._dialect.open_orders(self._wire, symbol))
+            ids = [order.venue_order_id for order in resting if order.client_order_id == name.client_order_id]
+            if not ids:
+                return
+            name = replace(name, venue_order_id=ids[0])
+        await self._wire.tell(self._dialect.cancel_call(name))
 
     async def find_order(self, search: Search) -> VenueOrder | None:
         """One reading by client id, then open orders, then trades; see the port."""
-        try:
-            found = await self._by_client_id(search)
-            return found or await self._among_open(search) or await self._by_trades(search)
-        except ValueError as error:
-            raise RetryLater(f"unreadable reply: {error}") from error
+        return await self._read(self._found(search))
 
-    async def _by_client_id(self, search: Search) -> VenueOrder | None:
-        body = await self._order({"symbol": search.symbol, "origClientOrderId": search.client_order_id})
-        return None if body is None else await self._complete(order_of(body), search.client_order_id)
+    async def _found(self, search: Search) -> VenueOrder | None:
+        wire, dialect = self._wire, self._dialect
+        name = self._name(search.symbol, search.client_order_id, search.venue_order_id)
+        found = await dialect.by_client_id(wire, name, search.since)
+        if found is None and search.venue_order_id:
+            found = await dialect.by_venue_id(wire, name)
+        if found is None:
+            resting = await dialect.open_orders(wire, search.symbol)
+            found = next((order for order in resting if order.client_order_id == name.client_order_id), None)
+        if found is None:
+            found = await self._by_trades(search, name)
+        return None if found is None else await self._complete(found, search.client_order_id)
 
-    async def _order(self, parameters: dict[str, object]) -> Mapping[str, Any] | None:
-        try:
-            body: Mapping[str, Any] = await self._read(self._exchange.private_get_order(parameters))
-        except _Answered as answered:
-            if answered.error.code == _NO_SUCH_ORDER:
-                return None
-            raise RetryLater(f"the venue refuses a read: {answered}") from answered
-        return body
-
-    async def _among_open(self, search: Search) -> VenueOrder | None:
-        rows = await self._ask(self._exchange.private_get_openorders({"symbol": search.symbol}))
-        for row in rows:
-            if row["clientOrderId"] == search.client_order_id:
-                return await self._complete(order_of(row), search.client_order_id)
-        return None
-
-    async def _by_trades(self, search: Search) -> VenueOrder | None:
-        """Trades since the intent whose orders are not known to be others': one of them may be ours."""
-        since_ms = int(search.since.timestamp() * 1000)
-        rows = await self._trades({"symbol": search.symbol, "startTime": since_ms, "limit": _PAGE})
+    async def _by_trades(self, search: Search, name: OrderName) -> VenueOrder | None:
+        """Trades since the intent whose orders are not known to be others': one of them may be ours. Raises RetryLater
+        when there are more than one reading can look at: what was not looked at proves nothing.
+        """
+        rows = await self._dialect.trades(self._wire, TradesWanted(search.symbol, search.since))
+        known, sent_id = search.known_order_ids, name.client_order_id
         owners = dict.fromkeys(trade.venue_order_id for trade in reversed(rows))
-        for order_id in [owner for owner in owners if owner not in search.known_order_ids][:_OWNERS_ASKED]:
-            body = await self._order({"symbol": search.symbol, "orderId": order_id})
-            if body is not None and body["clientOrderId"] == search.client_order_id:
-                return await self._complete(order_of(body), search.client_order_id)
+        unknown = [owner for owner in owners if owner not in known and self._others.get(owner, sent_id) == sent_id]
+        for order_id in unknown[:_OWNERS_ASKED]:
+            order = await self._dialect.by_venue_id(self._wire, OrderName(search.symbol, "", order_id))
+            if order is not None and order.client_order_id == sent_id:
+                return order
+            if order is not None:
+                self._others[order_id] = order.client_order_id  # so that the next reading comes further
+        if len(unknown) > _OWNERS_ASKED:
+            raise RetryLater(f"{search.symbol}: more trades than one reading can look at", after_s=0.25)
         return None
-
-    async def _trades(self, parameters: dict[str, object]) -> list[VenueTrade]:
-        rows = await self._ask(self._exchange.private_get_mytrades(parameters))
-        return [trade_of(row) for row in rows]
 
     async def _complete(self, order: VenueOrder, client_order_id: str) -> VenueOrder:
-        """The order with its trades, as far as the venue shows them yet."""
-        if order.client_order_id != client_order_id:
+        """The order under our own name, with its trades as far as the venue shows them yet.
+
+        Raises ValueError when it is another one.
+        """
+        if order.client_order_id != self._sent_id(client_order_id):
             raise ValueError(f"asked for {client_order_id}, got {order.client_order_id}")
+        order = replace(order, client_order_id=client_order_id)
         if not order.report.executed_quantity:
             return order
-        rows = await self._trades({"symbol": order.symbol, "orderId": order.venue_order_id, "limit": _PAGE})
-        ours = tuple(trade for trade in rows if trade.venue_order_id == order.venue_order_id)
-        return VenueOrder(client_order_id, order.venue_order_id, order.symbol, order.report, ours)
+        wanted = TradesWanted(order.symbol, None, order.venue_order_id)
+        rows = await self._dialect.trades(self._wire, wanted)
+        return replace(order, trades=tuple(row for row in rows if row.venue_order_id == order.venue_order_id))
 
     async def fetch_instruments(self) -> tuple[Instrument, ...]:
-        """exchangeInfo through load_markets, steps from the raw filters; taker fees of the account."""
-        markets = await self._ask(self._exchange.load_markets(True))
-        fees = await self._taker_fees()
-        found = []
-        for market in markets.values():
-            if market.get("spot") and market["info"].get("quoteAsset") == self._access.quote:
-                fee = fees.get(market["id"])
-                taker = fee if fee is not None else Decimal(str(market["taker"]))
-                try:
-                    found.append(instrument_of(self._access.name, market["info"], taker))
-                except ValueError as error:
-                    log.warning("instrument %s is left out: %s", market["id"], error)
+        """See the port."""
+        found = await self._read(self._dialect.instruments(self._wire, self._access))
         return tuple(sorted(found, key=lambda instrument: instrument.base))
 
-    async def _taker_fees(self) -> dict[str, Decimal]:
-        """Taker fee as a fraction by symbol; empty where the venue does not tell (then ccxt's default counts)."""
-        try:
-            rows = await self._read(self._exchange.sapi_get_asset_tradefee({}))
-            return {str(row["symbol"]): amount(row["takerCommission"]) for row in rows}
-        except (_Answered, KeyError, TypeError, ValueError):
-            return {}
-
     async def fetch_balances(self) -> VenueBalances:
-        """GET /api/v3/account."""
-        return balances_of(await self._ask(self._exchange.private_get_account({"omitZeroBalances": "true"})))
+        """See the port."""
+        return await self._read(self._dialect.balances(self._wire))
 
     async def fetch_deposits(self) -> tuple[VenueDeposit, ...]:
-        """GET /sapi/v1/capital/deposit/hisrec, all pages, oldest first."""
-        found: list[VenueDeposit] = []
-        offset = 0
-        while True:
-            parameters = {"limit": _PAGE, "offset": offset}
-            rows = await self._ask(self._exchange.sapi_get_capital_deposit_hisrec(parameters))
-            found += deposits_of(rows)
-            offset += _PAGE
-            if len(rows) < _PAGE:
-                return tuple(sorted(found, key=lambda deposit: (deposit.at, deposit.deposit_id)))
+        """See the port."""
+        found = await self._read(self._dialect.deposits(self._wire))
+        return tuple(sorted(found, key=lambda deposit: (deposit.at, deposit.deposit_id)))
 
     async def fetch_open_orders(self) -> tuple[OpenOrder, ...]:
-        """GET /api/v3/openOrders of all pairs."""
-        rows = await self._ask(self._exchange.private_get_openorders({}))
-        return tuple(OpenOrder(str(row["symbol"]), str(row["orderId"]), str(row["clientOrderId"])) for row in rows)
+        """See the port."""
+        rows = await self._read(self._dialect.open_orders(self._wire, ""))
+        return tuple(OpenOrder(row.symbol, row.venue_order_id, row.client_order_id) for row in rows)
 
     async def fetch_trades(self, symbol: str, since: datetime) -> tuple[VenueTrade, ...]:
-        """GET /api/v3/myTrades: one page."""
-        since_ms = int(since.timestamp() * 1000)
-        return tuple(await self._trades({"symbol": symbol, "startTime": since_ms, "limit": _PAGE}))
+        """See the port."""
+        return await self._read(self._dialect.trades(self._wire, TradesWanted(symbol, since)))
+
+    async def fetch_book(self, symbol: str) -> Book | None:
+        """See the port."""
+        if not isinstance(self._dialect, Deep):
+            return None
+        return await self._read(self._dialect.book(self._wire, symbol))
 
     def news(self) -> AsyncIterator[UserNews]:
-        """The user stream over the websocket API."""
-        access = self._access
+        """See the port. Raises Refused where there is no user stream."""
+        if not isinstance(self._dialect, Streaming):
+            raise Refused.one("venue_dialect", self.capabilities.dialect, "a venue with a user stream", "has none")
         try:
             self.rates.take(_SUBSCRIBE)
-        except _Waits as waits:
+        except Waits as waits:
             raise RetryLater(str(waits), after_s=waits.wait_s) from waits
-        return UserStream(access.ws_api_url, access.api_key, access.api_secret).news(self._exchange.nonce)
+        return self._dialect.news(self._access, self._exchange.nonce)
 
     async def close(self) -> None:
         """Close ccxt's session."""
         await self._exchange.close()
+
+    async def _read(self, reading: Awaitable[T]) -> T:
+        """What a reading gives. Raises RetryLater also for what makes no sense."""
+        try:
+            return await reading
+        except UNREADABLE as error:
+            raise RetryLater(f"unreadable reply: {error!r}"[:200]) from error
+
+    def _sent_id(self, client_order_id: str) -> str:
+        return id_at_venue(self.capabilities.client_ids, client_order_id)
+
+    def _name(self, symbol: str, client_order_id: str, venue_order_id: str) -> OrderName:
+        return OrderName(symbol, self._sent_id(client_order_id), venue_order_id)
+
+
+def _allowed(access: VenueAccess, capabilities: VenueCapabilities) -> VenueAccess:
+    """Refuses what the venue cannot do, before anything is sent."""
+    name = capabilities.dialect
+    if access.sandbox and not capabilities.has_sandbox:
+        raise Refused.one("venue_sandbox", "true", "false", f"{name} has no test environment")
+    if capabilities.needs_passphrase and not access.api_passphrase:
+        raise Refused.one("venue_api_passphrase", "", "the passphrase of the API key", f"{name} asks for one")
+    return access

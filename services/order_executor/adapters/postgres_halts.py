@@ -1,5 +1,6 @@
 """The kill switch in Postgres: one row per venue, changed together with the events that tell of it."""
 
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ from shared.contracts.lifecycle import NotificationRaised, Severity
 from shared.core.errors import RetryLater
 
 HALTED_AGAIN_S = 1.0
+_LOCK_TIMEOUT_MS = 300  # a living executor holds the row for a few milliseconds
 _COLUMNS = "venue, sequence, halted, cause, reason, changed_at"
 
 
@@ -45,27 +47,44 @@ class HaltStore:
             row = await self._pool.fetchrow(query, self._venue)
         return HaltChanged(**dict(row))
 
-    async def change(self, *, halted: bool, cause: HaltCause, reason: str, message_id: str) -> HaltChanged:
-        """Set the switch and tell of it; as it is already, nothing changes."""
+    async def change(
+        self, *, halted: bool, cause: HaltCause, reason: str, message_id: str, asked_at: datetime | None = None
+    ) -> HaltChanged:
+        """Set the switch and tell of it; as it is already, or changed later than ``asked_at``, nothing changes."""
         await self.read()
-        async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(
-                "UPDATE executor.halts SET sequence = sequence + 1, halted = $2, cause = $3, reason = $4, "  # noqa: S608
-                f"changed_at = now() WHERE venue = $1 AND halted <> $2 RETURNING {_COLUMNS}",
-                self._venue,
-                halted,
-                cause.value,
-                reason,
-            )
-            if row is None:
-                row = await connection.fetchrow(
-                    f"SELECT {_COLUMNS} FROM executor.halts WHERE venue = $1",  # noqa: S608
-                    self._venue,
-                )
-                return HaltChanged(**dict(row))
-            changed = HaltChanged(**dict(row))
-            await add_events(connection, _events(changed, message_id))
-        return changed
+        while True:
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
+                    row = await connection.fetchrow(
+                        "UPDATE executor.halts SET sequence = sequence + 1, halted = $2, cause = $3, reason = $4, "  # noqa: S608
+                        "changed_at = now() WHERE venue = $1 AND halted <> $2 "
+                        f"AND ($5::timestamptz IS NULL OR changed_at < $5) RETURNING {_COLUMNS}",
+                        self._venue,
+                        halted,
+                        cause.value,
+                        reason,
+                        asked_at,
+                    )
+                    if row is None:
+                        break
+                    changed = HaltChanged(**dict(row))
+                    await add_events(connection, _events(changed, message_id))
+                return changed
+            except asyncpg.LockNotAvailableError:
+                await self._cut_off_who_hangs()
+        return await self.read()
+
+    async def _cut_off_who_hangs(self) -> None:
+        """End the transactions of executors in which nothing happens: a frozen one must not hold up a halt. Whatever it
+        was about to commit never is, and when it comes back it finds its connection gone.
+        """
+        await self._pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = current_setting('application_name') AND state = 'idle in transaction' "
+            "AND pid <> pg_backend_pid() AND state_change < now() - make_interval(secs => $1)",
+            _LOCK_TIMEOUT_MS / 1000,
+        )
 
 
 def _events(changed: HaltChanged, message_id: str) -> list[Announcement]:

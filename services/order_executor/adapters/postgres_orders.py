@@ -59,8 +59,8 @@ class OrderStore:
                 raise Stop(f"plan {plan_id} is closed: somebody else works on it")
             await connection.execute(
                 "INSERT INTO executor.orders (client_order_id, plan_id, strategy_id, account, epoch, round, asset, "
-                "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day) "
-                "SELECT c, $2, $3, $4, $5, $6, a, $7, s, $8, q, p, $9, 'intended', $14 "
+                "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day, kind) "
+                "SELECT c, $2, $3, $4, $5, $6, a, $7, s, $8, q, p, $9, 'intended', $14, $15 "
                 "FROM unnest($1::text[], $10::text[], $11::text[], $12::numeric[], $13::numeric[]) t (c, a, s, q, p)",
                 [order.client_order_id for order in orders],
                 plan_id,
@@ -76,6 +76,7 @@ class OrderStore:
                 [order.quantity for order in orders],
                 [order.limit_price for order in orders],
                 market_day,
+                orders[0].kind.value,
             )
             await add_events(connection, [self._changed(order) for order in orders])
 
@@ -245,6 +246,7 @@ class OrderStore:
             filled_quantity=order.filled_quantity,
             venue_order_id=order.venue_order_id,
             detail=order.detail,
+            kind=order.kind.value,
         )
         name = f"order.{order.client_order_id}.{order.version}"
         return Announcement(

@@ -6,9 +6,11 @@ from typing import Any
 
 import asyncpg
 
+from services.order_executor.adapters.postgres_account import check_lease
 from services.order_executor.adapters.postgres_events import Announcement, add_events
 from services.order_executor.adapters.postgres_halts import halted_because
-from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, fill_from, order_from, sizing_from
+from services.order_executor.adapters.postgres_rows import fill_from, order_from, sizing_from
+from services.order_executor.lease import Lease
 from services.order_executor.records import PlanRecord
 from services.order_executor.steps import Close
 from shared.contracts import subjects
@@ -18,6 +20,17 @@ from shared.core.orders import UNSETTLED
 from shared.core.position import PlanOutcome
 from shared.core.situation import EXIT
 
+# One statement, so one snapshot and one round trip.
+_LOAD = """
+SELECT p.body, p.sizing, p.outcome, s.seal_requested OR s.hold_requested <> '' AS hurried,
+    ARRAY(SELECT o FROM executor.orders o WHERE o.plan_id = p.plan_id ORDER BY o.round, o.symbol) AS orders,
+    ARRAY(SELECT f FROM executor.fills f WHERE f.strategy_id = p.strategy_id
+          AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS fills,
+    ARRAY(SELECT o FROM executor.fills f JOIN executor.orders o USING (client_order_id)
+          WHERE f.strategy_id = p.strategy_id
+          AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS filled
+FROM executor.plans p JOIN executor.strategies s USING (strategy_id) WHERE p.plan_id = $1
+"""
 _ON_ARRIVAL = {"expired": "expired_on_arrival", "halted": "halted"}
 
 
@@ -106,23 +119,32 @@ async def tell_progress(
 
 
 class PlanStore:
-    """Plans of the executor's schema. Every method is one transaction."""
+    """Plans of the executor's schema. Every method is one transaction.
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    With a lease, plans are taken only while it is ours: one that is taken after a take-over would wait for ever,
+    because the new writer has looked for open plans already.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", lease: Lease | None = None) -> None:
         self._pool = pool
+        self._lease = lease
 
     async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime) -> str:
         """Insert the plan ("accepted"), insert it closed as expired ("expired", "halted"), or drop it and say why:
         "duplicate_open", "duplicate_closed", "sealed", "held", "stale", "busy". What is dropped is not published.
+
+        Raises Stop when the account has another writer: the plan comes to that one.
         """
         async with self._pool.acquire() as connection, connection.transaction():
+            if self._lease is not None:
+                await check_lease(connection, self._lease)
             # Before the strategy's lock, as where intents are committed: in one order, no two can wait for each other.
             is_halted = await halted_because(connection, plan.venue) is not None
             strategy = await create_and_lock(connection, plan.strategy_id, plan.venue)
             reason = await self._why_not(connection, plan, strategy)
             if reason is not None:
                 return reason
-            refused = "halted" if is_halted else "expired" if now >= plan.expires_at else None
+            refused = "halted" if is_halted else "expired" if now >= plan.accept_until else None
             await connection.execute(
                 "INSERT INTO executor.plans (plan_id, strategy_id, position_version, previous_plan_id, body, "
                 "message_id, outcome, closed_at) VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)",
@@ -181,28 +203,14 @@ class PlanStore:
         """The plan with its orders (by round) and every fill booked since it was decided, in order: its own, and late
         ones of plans before it, which have changed what it may spend.
         """
-        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
-            plan = await connection.fetchrow(
-                "SELECT body, sizing, outcome FROM executor.plans WHERE plan_id = $1", plan_id
-            )
-            body = RebalancePlanned.model_validate_json(plan["body"])
-            orders = await connection.fetch(
-                f"SELECT {ORDER_COLUMNS} FROM executor.orders WHERE plan_id = $1 ORDER BY round, symbol",  # noqa: S608
-                plan_id,
-            )
-            fills = await connection.fetch(
-                "SELECT f.trade_id, f.client_order_id, o.asset, o.quote, o.side, f.quantity, f.quote_quantity, f.fee, "
-                "f.fee_asset, f.market_time FROM executor.fills f JOIN executor.orders o USING (client_order_id) "
-                "WHERE f.strategy_id = $1 AND f.fill_number > $2 ORDER BY f.fill_number",
-                body.strategy_id,
-                body.fills_seen,
-            )
+        row = await self._pool.fetchrow(_LOAD, plan_id)
         return PlanRecord(
-            plan=body,
-            is_open=plan["outcome"] is None,
-            orders=tuple(order_from(row) for row in orders),
-            fills=tuple(fill_from(row) for row in fills),
-            sizing=sizing_from(plan["sizing"]),
+            plan=RebalancePlanned.model_validate_json(row["body"]),
+            is_open=row["outcome"] is None,
+            orders=tuple(order_from(order) for order in row["orders"]),
+            fills=tuple(fill_from({**of, **fill}) for of, fill in zip(row["filled"], row["fills"], strict=True)),
+            sizing=sizing_from(row["sizing"]),
+            hurried=row["hurried"],
         )
 
     async def close(self, record: PlanRecord, close: Close, market_time: datetime) -> bool:

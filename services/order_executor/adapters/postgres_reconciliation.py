@@ -154,7 +154,10 @@ class ReconciliationStore:
             rows = await connection.fetch(
                 "INSERT INTO executor.foreign_orders (account, symbol, venue_order_id, client_order_id) "
                 "SELECT $1, s, v, c FROM unnest($2::text[], $3::text[], $4::text[]) AS t (s, v, c) "
-                "WHERE NOT EXISTS (SELECT FROM executor.orders o WHERE o.client_order_id = c) "
+                # By either id: at a venue of UUIDs the client id is not the one we know the order by.
+                "WHERE NOT EXISTS (SELECT FROM executor.orders o WHERE o.client_order_id = c) AND NOT EXISTS "
+                "(SELECT FROM executor.orders o WHERE o.symbol = s AND o.venue_order_id = v AND "
+                "o.venue_order_id <> '') "
                 "ON CONFLICT DO NOTHING RETURNING symbol, venue_order_id, client_order_id",
                 account,
                 [order.symbol for order in orders],

@@ -4,8 +4,9 @@ A killed process loses nothing that was committed. With ``synchronous=NORMAL`` a
 never the file's consistency. Amounts are text, exact; times are market milliseconds.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS orders (
     status TEXT NOT NULL, executed TEXT NOT NULL, quote_executed TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS orders_by_symbol ON orders (account_id, symbol, order_id);
 CREATE INDEX IF NOT EXISTS orders_by_client ON orders (account_id, symbol, client_order_id, order_id);
+CREATE INDEX IF NOT EXISTS orders_by_client_id ON orders (account_id, client_order_id, order_id);
 CREATE INDEX IF NOT EXISTS orders_open ON orders (order_id) WHERE status IN ('NEW', 'PARTIALLY_FILLED');
 CREATE TABLE IF NOT EXISTS trades (
     trade_id INTEGER NOT NULL, account_id INTEGER NOT NULL, symbol TEXT NOT NULL, order_id INTEGER NOT NULL,
@@ -176,16 +178,40 @@ class Store:
         """Highest trade id by symbol."""
         return dict(self._db.execute("SELECT symbol, max(trade_id) FROM trades GROUP BY symbol"))
 
-    def find_order(self, account_id: int, symbol: str, order_id: int | None, client_order_id: str) -> Order | None:
-        """An order by its id, else the newest one with a client order id."""
+    def matching_orders(
+        self, account_id: int, symbol: str, order_id: int | None, client_order_id: str
+    ) -> Iterator[Order]:
+        """The order with an id (``symbol`` "": in whichever pair), else all with a client order id, newest first."""
         if order_id is not None:
-            query = "SELECT * FROM orders WHERE order_id = ? AND account_id = ? AND symbol = ?"
-            row = self._db.execute(query, (order_id, account_id, symbol)).fetchone()
+            query = "SELECT * FROM orders WHERE order_id = ? AND account_id = ? AND ? IN ('', symbol)"
+            rows = self._db.execute(query, (order_id, account_id, symbol))
         else:
             query = """SELECT * FROM orders WHERE client_order_id = ? AND account_id = ? AND symbol = ?
-                       ORDER BY order_id DESC LIMIT 1"""
-            row = self._db.execute(query, (client_order_id, account_id, symbol)).fetchone()
+                       ORDER BY order_id DESC"""
+            rows = self._db.execute(query, (client_order_id, account_id, symbol))
+        return (order_from(row) for row in rows)
+
+    def latest_order(self, account_id: int, client_order_id: str) -> Order | None:
+        """The newest order with a client order id, in whichever pair."""
+        query = """SELECT * FROM orders INDEXED BY orders_by_client_id WHERE client_order_id = ? AND account_id = ?
+                   ORDER BY order_id DESC LIMIT 1"""
+        row = self._db.execute(query, (client_order_id, account_id)).fetchone()
         return order_from(row) if row else None
+
+    def conditions(self) -> str:
+        """The conditions last saved, as JSON; empty before the first time."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'conditions'").fetchone()
+        return row[0] if row else ""
+
+    def stopped_pairs(self) -> dict[str, int]:
+        """Pairs that stand still, with the row of their last price."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'stopped'").fetchone()
+        return json.loads(row[0]) if row else {}
+
+    def save_conditions(self, conditions: str, stopped: Mapping[str, int]) -> None:
+        """Keep the conditions, and the pairs that stand still because of them."""
+        values = (("conditions", conditions), ("stopped", json.dumps(dict(stopped))))
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
     def orders(self, account_id: int, symbol: str) -> Iterator[Order]:
         """All orders of an account in a symbol, newest first."""

@@ -2,10 +2,10 @@
 
 from itertools import islice
 
-from services.simulated_exchange.accounts import Account, Balance
+from services.simulated_exchange.accounts import Balance
 from services.simulated_exchange.binance.endpoints import Call, Endpoint, Security
 from services.simulated_exchange.binance.errors import BinanceError
-from services.simulated_exchange.binance.market_data import found
+from services.simulated_exchange.binance.market_data import found, once_found
 from services.simulated_exchange.binance.numbers import rate, text
 from services.simulated_exchange.markets.files import iso
 from services.simulated_exchange.markets.instruments import QUOTE
@@ -15,16 +15,13 @@ from shared.core.money import ZERO, plain
 
 _NO_RATES = {"maker": "0.00000000", "taker": "0.00000000", "buyer": "0.00000000", "seller": "0.00000000"}
 _DEPOSITED = "1"
+_NORMAL = {"status": 0, "msg": "normal"}
+STATUS_PATH = "/sapi/v1/system/status"
 
 
 def assets(venue: Venue) -> list[str]:
     """USDT and every asset with a listed pair."""
     return [QUOTE, *(listing.instrument.base for listing in venue.listed())]
-
-
-def balance_of(account: Account, asset: str) -> Balance:
-    """Balance of an asset, zero when never held."""
-    return account.balances.get(asset) or Balance()
 
 
 def _rates(venue: Venue) -> dict[str, str]:
@@ -36,11 +33,12 @@ def show(call: Call) -> object:
     """GET /api/v3/account."""
     account, fees = call.account, call.venue.rules.fees
     omit_zero = call.parameters.text("omitZeroBalances") == "true"
-    names = list(dict.fromkeys([*assets(call.venue), *account.balances]))
+    held = call.reads.balances(account)
+    names = list(dict.fromkeys([*assets(call.venue), *held]))
     balances = [
         {"asset": name, "free": text(balance.free), "locked": text(balance.locked)}
         for name in names
-        if (balance := balance_of(account, name)) and not (omit_zero and balance.free == balance.locked == 0)
+        if (balance := held.get(name) or Balance()) and not (omit_zero and balance.free == balance.locked == 0)
     ]
     return {
         "makerCommission": int(fees.maker_bps),
@@ -81,12 +79,12 @@ def commission(call: Call) -> object:
 def my_trades(call: Call) -> object:
     """GET /api/v3/myTrades: of an order, from a trade id on, within times, or the latest; oldest first."""
     parameters = call.parameters
-    symbol = found(call, parameters.symbol()).instrument.symbol
+    symbol = once_found(call, parameters.symbol()).instrument.symbol
     limit = parameters.limit(500, 1000)
     from_id, order_id = parameters.integer("fromId"), parameters.integer("orderId")
     start, end = parameters.integer("startTime"), parameters.integer("endTime")
     oldest_first = from_id is not None or start is not None
-    trades = call.venue.trades(call.account, symbol, from_id or 0 if oldest_first else None)
+    trades = call.reads.trades(call.account, symbol, from_id or 0 if oldest_first else None)
     kept = (
         trade
         for trade in trades
@@ -133,7 +131,8 @@ def trade_fees(call: Call) -> object:
 
 def all_coins(call: Call) -> object:
     """GET /sapi/v1/capital/config/getall: every asset with one network, named like the asset; no withdrawals."""
-    return [_coin(name, balance_of(call.account, name)) for name in assets(call.venue)]
+    held = call.reads.balances(call.account)
+    return [_coin(name, held.get(name) or Balance()) for name in assets(call.venue)]
 
 
 def _coin(asset: str, balance: Balance) -> dict[str, object]:
@@ -238,9 +237,9 @@ def nothing(_call: Call) -> object:
     return []
 
 
-def system_status(_call: Call) -> object:
-    """GET /sapi/v1/system/status."""
-    return {"status": 0, "msg": "normal"}
+def system_status(call: Call) -> object:
+    """GET /sapi/v1/system/status: answered in maintenance too."""
+    return {"status": 1, "msg": "system_maintenance"} if call.venue.conditions.maintenance else _NORMAL
 
 
 def start_stream(call: Call) -> object:
@@ -263,7 +262,7 @@ ACCOUNT_ENDPOINTS = (
     Endpoint("POST", "/api/v3/userDataStream", start_stream, "userDataStream.start", _KEY, 2),
     Endpoint("PUT", "/api/v3/userDataStream", keep_stream, "userDataStream.ping", _KEY, 2),
     Endpoint("DELETE", "/api/v3/userDataStream", keep_stream, "userDataStream.stop", _KEY, 2),
-    Endpoint("GET", "/sapi/v1/system/status", system_status),
+    Endpoint("GET", STATUS_PATH, system_status),
     Endpoint("GET", "/sapi/v1/asset/tradeFee", trade_fees, security=_SIGNED),
     Endpoint("GET", "/sapi/v1/capital/config/getall", all_coins, security=_SIGNED, weight=10),
     Endpoint("GET", "/sapi/v1/capital/deposit/hisrec", deposit_history, security=_SIGNED),

@@ -10,6 +10,8 @@ import time
 
 from aiohttp import WSMsgType, web
 
+from services.simulated_exchange.faults.cutting import cut
+
 PING_EVERY_S = 20.0
 PONG_WITHIN_S = 60.0
 MAX_BUFFERED = 32 * 1024 * 1024
@@ -49,16 +51,27 @@ class Connection:
         if self._transport.get_write_buffer_size() > MAX_BUFFERED:
             self._transport.abort()
 
+    def close(self) -> None:
+        """End the connection without a word, after what was written."""
+        self._transport.close()
+
+    def cut(self, payload: bytes, share: float, at: int | None) -> None:
+        """Write a message up to byte ``at`` of its frame (None: up to a share of it) and reset the connection."""
+        frame = text_frame(payload)
+        cut(self._transport, frame[: int(share * len(frame)) if at is None else at])
+
     def send(self, payload: bytes) -> None:
         """Write one message now, after whatever was queued."""
         self.queue(text_frame(payload))
         self.flush()
 
 
-async def open_socket(request: web.Request, *, combined: bool) -> tuple[web.WebSocketResponse, Connection]:
+async def open_socket(
+    request: web.Request, *, combined: bool, protocols: tuple[str, ...] = ()
+) -> tuple[web.WebSocketResponse, Connection]:
     """Upgrade a request to a websocket."""
     # No compression: frames are shared between clients. Pings are answered by hand to see the client's pongs.
-    socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_MESSAGE)
+    socket = web.WebSocketResponse(protocols=protocols, autoping=False, compress=False, max_msg_size=MAX_MESSAGE)
     await socket.prepare(request)
     transport = request.transport
     if transport is None:

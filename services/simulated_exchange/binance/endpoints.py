@@ -6,10 +6,9 @@ from enum import Enum, auto
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.binance.parameters import Parameters
-from services.simulated_exchange.binance.rate_gate import RateRules
+from services.simulated_exchange.desk import Desk
+from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.venue import Venue
-
-DEFAULT_RULES = RateRules()
 
 
 class Security(Enum):
@@ -22,13 +21,22 @@ class Security(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: the venue, its parameters, the account for KEY and SIGNED calls, and the wall clock (ms)."""
+    """One call: the desk, its parameters, the venue's clock (ms), and the account for KEY and SIGNED calls."""
 
-    venue: Venue
+    desk: Desk
     parameters: Parameters
-    wall_ms: int
+    clock_ms: int
     signer: Account | None = None
-    rates: RateRules = DEFAULT_RULES
+
+    @property
+    def venue(self) -> Venue:
+        """The venue."""
+        return self.desk.venue
+
+    @property
+    def reads(self) -> Reads:
+        """What the account is shown of itself."""
+        return self.desk.reads
 
     @property
     def account(self) -> Account:

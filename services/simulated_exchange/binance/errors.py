@@ -19,6 +19,14 @@ class BinanceError(Exception):
         return {"code": self.code, "msg": self.message}
 
 
+UNDER_MAINTENANCE = BinanceError(1, "System is under maintenance.", 503)
+
+
+def error_body(code: int, message: str) -> dict[str, object]:
+    """The body of an error."""
+    return BinanceError(code, message).body()
+
+
 def missing(name: str) -> BinanceError:
     """A mandatory parameter is not there."""
     return BinanceError(-1102, MANDATORY.format(name))

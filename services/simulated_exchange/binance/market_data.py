@@ -9,10 +9,13 @@ from services.simulated_exchange.binance.numbers import DECIMALS, text
 from services.simulated_exchange.candles import INTERVALS_MS, Candle, CandleSeries
 from services.simulated_exchange.listing import Listing, PublicTrade
 from services.simulated_exchange.orders import VenueRefusal
+from services.simulated_exchange.venue import Venue
 from shared.core.matching import Level, PriceBand
 from shared.core.money import MONEY_CONTEXT
 
 _MAX_PRICE = Decimal(10**14)
+INTERVALS = INTERVALS_MS.keys() - {"3h"}
+"""Kline intervals; BigONE alone has three hours."""
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET"]
 
 
@@ -31,7 +34,15 @@ def found(call: Call, symbol: str) -> Listing:
         raise from_refusal(refusal) from None
 
 
-def _chosen(call: Call) -> tuple[list[Listing], bool]:
+def once_found(call: Call, symbol: str) -> Listing:
+    """A pair that is or was listed: own orders and trades outlive it (-1121)."""
+    try:
+        return call.venue.once_listed(symbol)
+    except VenueRefusal as refusal:
+        raise from_refusal(refusal) from None
+
+
+def chosen(call: Call) -> tuple[list[Listing], bool]:
     """The pairs that ``symbol`` or ``symbols`` name (default all), and whether the answer is a single object."""
     names = call.parameters.symbols()
     if names is None:
@@ -46,26 +57,26 @@ def ping(_call: Call) -> object:
 
 def time(call: Call) -> object:
     """GET /api/v3/time: the wall clock, against which signatures are checked."""
-    return {"serverTime": call.wall_ms}
+    return {"serverTime": call.clock_ms}
 
 
 def exchange_info(call: Call) -> object:
     """GET /api/v3/exchangeInfo: pairs appear when they have their first price."""
-    listings, _ = _chosen(call)
+    listings, _ = chosen(call)
     return {
         "timezone": "UTC",
-        "serverTime": call.wall_ms,
-        "rateLimits": call.rates.listed(),
+        "serverTime": call.clock_ms,
+        "rateLimits": call.desk.gate.rules.listed(),
         "exchangeFilters": [],
-        "symbols": [_symbol_info(listing, call.venue.rules.band) for listing in listings],
+        "symbols": [_symbol_info(listing, call.venue) for listing in listings],
     }
 
 
-def _symbol_info(listing: Listing, band: PriceBand) -> dict[str, object]:
+def _symbol_info(listing: Listing, venue: Venue) -> dict[str, object]:
     instrument, places = listing.instrument, decimals(listing)
     return {
         "symbol": instrument.symbol,
-        "status": "TRADING" if instrument.tradable else "BREAK",
+        "status": _status(listing, venue),
         "baseAsset": instrument.base,
         "baseAssetPrecision": places,
         "quoteAsset": instrument.quote,
@@ -79,16 +90,22 @@ def _symbol_info(listing: Listing, band: PriceBand) -> dict[str, object]:
         "otoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": False,
-        "cancelReplaceAllowed": False,
+        "cancelReplaceAllowed": True,
         "amendAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": _filters(listing, band),
+        "filters": _filters(listing, venue.rules.band),
         "permissions": [],
         "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "NONE",
         "allowedSelfTradePreventionModes": ["NONE"],
     }
+
+
+def _status(listing: Listing, venue: Venue) -> str:
+    if not venue.is_trading(listing.instrument.symbol):
+        return "HALT"
+    return "TRADING" if listing.instrument.tradable else "BREAK"
 
 
 def _filters(listing: Listing, band: PriceBand) -> list[dict[str, object]]:
@@ -182,7 +199,7 @@ def klines(call: Call) -> object:
     parameters = call.parameters
     listing = found(call, parameters.symbol())
     interval = parameters.required("interval")
-    if interval not in INTERVALS_MS:
+    if interval not in INTERVALS:
         raise BinanceError(-1120, "Invalid interval.")
     now = call.venue.market_ms
     end = parameters.integer("endTime")
@@ -221,13 +238,14 @@ def average_price(call: Call) -> object:
 
 def day_ticker(call: Call) -> object:
     """GET /api/v3/ticker/24hr."""
-    listings, single = _chosen(call)
+    listings, single = chosen(call)
     mini = call.parameters.text("type") == "MINI"
-    found_tickers = [_day_ticker(listing, mini=mini) for listing in listings]
+    found_tickers = [day_ticker_view(listing, mini=mini) for listing in listings]
     return found_tickers[0] if single else found_tickers
 
 
-def _day_ticker(listing: Listing, *, mini: bool) -> dict[str, object]:
+def day_ticker_view(listing: Listing, *, mini: bool = False) -> dict[str, object]:
+    """The last 24 hours of a pair; ``mini``: without change and book."""
     day, last = listing.day(), listing.price
     ticker: dict[str, object] = {
         "symbol": listing.instrument.symbol,
@@ -268,14 +286,14 @@ def day_change(listing: Listing) -> tuple[Decimal, str, str]:
 
 def price_ticker(call: Call) -> object:
     """GET /api/v3/ticker/price."""
-    listings, single = _chosen(call)
+    listings, single = chosen(call)
     prices = [{"symbol": listing.instrument.symbol, "price": text(listing.price)} for listing in listings]
     return prices[0] if single else prices
 
 
 def book_ticker(call: Call) -> object:
     """GET /api/v3/ticker/bookTicker."""
-    listings, single = _chosen(call)
+    listings, single = chosen(call)
     books = [
         {
             "symbol": listing.instrument.symbol,

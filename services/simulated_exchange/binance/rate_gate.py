@@ -133,6 +133,10 @@ class RateGate:
             "X-MBX-ORDER-COUNT-1D": str(day.add(account, 1, now_ms)),
         }
 
+    def orders_counted(self, account: str, now_ms: int) -> tuple[int, int]:
+        """New orders of an account in the current ten seconds and in the current day."""
+        return self._orders_10s.used(account, now_ms), self._orders_day.used(account, now_ms)
+
     def _refused(self, address: str, code: int, text: str, wait_s: int, now_ms: int) -> RateLimitedError:
         self.counts.refused += 1
         if self._refusals.add(address, 1, now_ms) <= self.rules.patience:

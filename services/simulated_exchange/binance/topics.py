@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import orjson
 
-from services.simulated_exchange.binance.market_data import day_change
+from services.simulated_exchange.binance.market_data import INTERVALS, day_change
 from services.simulated_exchange.binance.numbers import text
-from services.simulated_exchange.candles import INTERVALS_MS, Candle, CandleSeries, candle_start, opened
+from services.simulated_exchange.candles import Candle, CandleSeries, candle_start, opened
 from services.simulated_exchange.listing import Listing, PublicTrade
 from shared.core.matching import Book
 from shared.core.money import ZERO
@@ -62,7 +62,7 @@ def messages_of(kind: str, series: Callable[[Listing], CandleSeries]) -> Message
         levels = int(kind.removeprefix("depth"))
         return lambda listing: [partial_depth(listing, levels)]
     interval = kind.removeprefix("kline_")
-    if interval in INTERVALS_MS and kind != interval:
+    if interval in INTERVALS and kind != interval:
         return Klines(interval, series)
     return None
 

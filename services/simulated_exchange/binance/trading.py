@@ -6,7 +6,7 @@ from itertools import islice
 
 from services.simulated_exchange.binance.endpoints import Call, Endpoint, Security
 from services.simulated_exchange.binance.errors import BinanceError, from_refusal, missing
-from services.simulated_exchange.binance.market_data import decimals, found
+from services.simulated_exchange.binance.market_data import decimals, found, once_found
 from services.simulated_exchange.binance.numbers import rate, text
 from services.simulated_exchange.binance.parameters import Parameters
 from services.simulated_exchange.orders import NewOrder, Order, OrderType, TimeInForce, Trade, VenueRefusal
@@ -119,7 +119,7 @@ def query(call: Call) -> object:
     """GET /api/v3/order."""
     symbol, order_id, client_id = _named(call)
     try:
-        return order_view(call.venue.find_order(call.account, symbol, order_id, client_id))
+        return order_view(call.reads.find_order(call.account, symbol, order_id, client_id))
     except VenueRefusal as refusal:
         raise from_refusal(refusal) from None
 
@@ -127,7 +127,7 @@ def query(call: Call) -> object:
 def cancel(call: Call) -> object:
     """DELETE /api/v3/order."""
     symbol, order_id, client_id = _named(call)
-    return _cancel(call, symbol, order_id, client_id, call.parameters.client_id("newClientOrderId"))
+    return cancelled(call, symbol, order_id, client_id, call.parameters.client_id("newClientOrderId"))
 
 
 def cancel_all(call: Call) -> object:
@@ -136,25 +136,25 @@ def cancel_all(call: Call) -> object:
     orders = call.venue.open_orders(call.account, symbol)
     if not orders:
         raise BinanceError(-2011, "Unknown order sent.")
-    return [_cancel(call, symbol, order.order_id, "", None) for order in orders]
+    return [cancelled(call, symbol, order.order_id, "", None) for order in orders]
 
 
 def open_orders(call: Call) -> object:
     """GET /api/v3/openOrders: of one symbol or of all."""
     symbol = found(call, call.parameters.symbol()).instrument.symbol if call.parameters.text("symbol") else None
-    return [order_view(order) for order in call.venue.open_orders(call.account, symbol)]
+    return [order_view(order) for order in call.reads.open_orders(call.account, symbol)]
 
 
 def all_orders(call: Call) -> object:
     """GET /api/v3/allOrders: from an order id on, or the latest, oldest first."""
     parameters = call.parameters
-    symbol = found(call, parameters.symbol()).instrument.symbol
+    symbol = once_found(call, parameters.symbol()).instrument.symbol
     first_id = parameters.integer("orderId")
     start, end = parameters.integer("startTime"), parameters.integer("endTime")
     limit = parameters.limit(500, 1000)
     kept = (
         order
-        for order in call.venue.orders(call.account, symbol)
+        for order in call.reads.orders(call.account, symbol)
         if (first_id is None or order.order_id >= first_id)
         and (start is None or order.created_ms >= start)
         and (end is None or order.created_ms <= end)
@@ -167,7 +167,7 @@ def all_orders(call: Call) -> object:
 def _named(call: Call) -> tuple[str, int | None, str]:
     """Symbol, order id and client order id of a call about one order; one of the two ids must be there (-1102)."""
     parameters: Parameters = call.parameters
-    symbol = found(call, parameters.symbol()).instrument.symbol
+    symbol = once_found(call, parameters.symbol()).instrument.symbol
     order_id, client_id = parameters.integer("orderId"), parameters.client_id("origClientOrderId")
     if order_id is None and client_id is None:
         message = "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!"
@@ -175,7 +175,8 @@ def _named(call: Call) -> tuple[str, int | None, str]:
     return symbol, order_id, client_id or ""
 
 
-def _cancel(call: Call, symbol: str, order_id: int | None, client_id: str, cancel_id: str | None) -> object:
+def cancelled(call: Call, symbol: str, order_id: int | None, client_id: str, cancel_id: str | None) -> object:
+    """Cancel an order by id or client id; the order as it ended. Raises BinanceError -2011."""
     cancel_id = cancel_id or new_client_id()
     try:
         order = call.venue.cancel(call.account, symbol, order_id, client_id, cancel_id)

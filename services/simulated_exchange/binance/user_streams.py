@@ -4,13 +4,12 @@ Two ways to subscribe: over the websocket API (events are wrapped with the subsc
 come bare, or with the key as the stream's name on a combined connection).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
-from services.simulated_exchange.accounts import Account
-from services.simulated_exchange.binance.account import balance_of
+from services.simulated_exchange.accounts import Account, Balance
 from services.simulated_exchange.binance.connection import Connection
 from services.simulated_exchange.binance.numbers import text
 from services.simulated_exchange.orders import (
@@ -68,8 +67,7 @@ class UserStreams:
             if isinstance(event, OrderReported):
                 self._send(event.order.account_id, execution_report(event))
             elif isinstance(event, BalancesChanged):
-                account = self._venue.accounts[event.account_id]
-                self._send(event.account_id, account_position(account, event.assets, self._venue.market_ms))
+                self._send(event.account_id, account_position(event.balances, self._venue.market_ms))
             elif isinstance(event, Deposited):
                 deposit = event.deposit
                 update = {
@@ -135,12 +133,11 @@ def execution_report(event: OrderReported) -> dict[str, object]:
     }
 
 
-def account_position(account: Account, names: Sequence[str], time_ms: int) -> dict[str, object]:
-    """outboundAccountPosition with the present balances of some assets."""
-    balances = [(name, balance_of(account, name)) for name in names]
+def account_position(balances: Mapping[str, Balance], time_ms: int) -> dict[str, object]:
+    """outboundAccountPosition with the new balances of some assets."""
     return {
         "e": "outboundAccountPosition",
         "E": time_ms,
         "u": time_ms,
-        "B": [{"a": name, "f": text(balance.free), "l": text(balance.locked)} for name, balance in balances],
+        "B": [{"a": name, "f": text(balance.free), "l": text(balance.locked)} for name, balance in balances.items()],
     }

@@ -11,17 +11,20 @@ from aiohttp import web
 
 from services.simulated_exchange.binance.connection import Connection, open_socket
 from services.simulated_exchange.binance.endpoints import Call, Endpoint, Security
-from services.simulated_exchange.binance.errors import BinanceError
+from services.simulated_exchange.binance.errors import UNDER_MAINTENANCE, BinanceError
 from services.simulated_exchange.binance.parameters import Parameters
-from services.simulated_exchange.binance.rate_gate import RateGate, RateLimitedError
-from services.simulated_exchange.binance.rest import wall_ms
+from services.simulated_exchange.binance.rate_gate import RateLimitedError
 from services.simulated_exchange.binance.signing import authorise, ws_payload
 from services.simulated_exchange.binance.user_streams import UserStreams
 from services.simulated_exchange.binance.websocket import converse
-from services.simulated_exchange.venue import Venue
+from services.simulated_exchange.desk import Desk, wall_ms
+from services.simulated_exchange.faults.plan import Fault
+from services.simulated_exchange.faults.requests import facts_of
+from services.simulated_exchange.faults.sockets import suffer
 
 SUBSCRIBE, UNSUBSCRIBE = "userDataStream.subscribe.signature", "userDataStream.unsubscribe"
 _SUBSCRIBE_WEIGHT = 2
+_UNKNOWN, _UNKNOWN_TEXT = -1000, "An unknown error occurred while processing the request."
 
 
 class _Number(str):
@@ -32,12 +35,18 @@ class _Number(str):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What all connections share: the venue, endpoints by method name, user streams and the rate gate."""
+    """What all connections share: the desk, endpoints by method name, user streams."""
 
-    venue: Venue
+    desk: Desk
     methods: Mapping[str, Endpoint]
     users: UserStreams
-    gate: RateGate
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    request_id: object
+    method: str
+    values: dict[str, str]
 
 
 class ApiRequests:
@@ -51,36 +60,62 @@ class ApiRequests:
 
     def receive(self, text: str) -> None:
         """Answer one request; events that it causes may come before its answer."""
-        request_id: object = None
-        now = wall_ms()
-        values: dict[str, str] = {}
         try:
-            request_id, method, values = _read(text)
-            result = self._perform(method, values, now)
-            answer: dict[str, object] = {"id": request_id, "status": 200, "result": result}
+            request = _Request(*_read(text))
         except BinanceError as error:
-            answer = {"id": request_id, "status": error.status, "error": _error(error, now)}
-        if values.get("returnRateLimits") != "false":
-            used = self._api.gate.weight_used(self._address, now)
-            answer["rateLimits"] = [self._api.gate.rules.listed()[0] | {"count": used}]
-        self._connection.send(orjson.dumps(answer))
+            self._connection.send(self._refuse(_Request(None, "", {}), error))
+            return
+        endpoint = self._api.methods.get(request.method)
+        facts = facts_of(endpoint.method, endpoint.path, request.values) if endpoint else None
+        fault = self._api.desk.faults.draw(facts) if facts else None
+        if fault is None:
+            self._connection.send(self._answer(request))
+            return
+
+        def error_of(fault: Fault) -> bytes:
+            status, code, message = fault.rule.error()
+            return self._refuse(request, BinanceError(code or _UNKNOWN, message or _UNKNOWN_TEXT, status))
+
+        suffer(fault, self._connection, lambda: self._answer(request), error_of)
+
+    def _answer(self, request: _Request) -> bytes:
+        now = wall_ms()
+        try:
+            result = self._perform(request.method, request.values, now)
+        except BinanceError as error:
+            return self._refuse(request, error)
+        return self._message(request, {"id": request.request_id, "status": 200, "result": result}, now)
+
+    def _refuse(self, request: _Request, error: BinanceError) -> bytes:
+        now = wall_ms()
+        answer = {"id": request.request_id, "status": error.status, "error": _error(error, now)}
+        return self._message(request, answer, now)
+
+    def _message(self, request: _Request, answer: dict[str, object], now: int) -> bytes:
+        if request.values.get("returnRateLimits") != "false":
+            used = self._api.desk.gate.weight_used(self._address, now)
+            answer["rateLimits"] = [self._api.desk.gate.rules.listed()[0] | {"count": used}]
+        return orjson.dumps(answer)
 
     def _perform(self, method: str, values: dict[str, str], now: int) -> object:
+        if self._api.desk.venue.conditions.maintenance:
+            raise UNDER_MAINTENANCE
         parameters = Parameters(values)
         endpoint = self._api.methods.get(method)
         security = endpoint.security if endpoint else Security.SIGNED
         if endpoint is None and method not in {SUBSCRIBE, UNSUBSCRIBE}:
             raise BinanceError(-1000, f"Unknown method '{method[:64]}'.")
-        self._api.gate.admit(self._address, endpoint.weight if endpoint else _SUBSCRIBE_WEIGHT, now)
+        self._api.desk.gate.admit(self._address, endpoint.weight if endpoint else _SUBSCRIBE_WEIGHT, now)
         if method == UNSUBSCRIBE:
             self._api.users.unsubscribe(self._connection, parameters.integer("subscriptionId"))
             return {}
         key = values.get("apiKey")
-        account = authorise(self._api.venue, security, key, parameters, ws_payload(values), now)
+        clock = self._api.desk.clock_ms()
+        account = authorise(self._api.desk.venue, security, key, parameters, ws_payload(values), clock)
         if endpoint is not None:
             if endpoint.is_order:
-                self._api.gate.admit_order(self._address, key or "", now)
-            return endpoint.answer(Call(self._api.venue, parameters, now, account, self._api.gate.rules))
+                self._api.desk.gate.admit_order(self._address, key or "", now)
+            return endpoint.answer(Call(self._api.desk, parameters, clock, account))
         assert account is not None  # noqa: S101 - SIGNED always yields one
         subscription = self._next_subscription
         self._next_subscription += 1
@@ -88,12 +123,10 @@ class ApiRequests:
         return {"subscriptionId": subscription}
 
 
-def ws_api_routes(
-    venue: Venue, endpoints: Sequence[Endpoint], users: UserStreams, gate: RateGate
-) -> list[web.RouteDef]:
+def ws_api_routes(desk: Desk, endpoints: Sequence[Endpoint], users: UserStreams) -> list[web.RouteDef]:
     """The route of the websocket API."""
     methods = {endpoint.ws_method: endpoint for endpoint in endpoints if endpoint.ws_method}
-    api = Api(venue, methods, users, gate)
+    api = Api(desk, methods, users)
 
     async def serve(request: web.Request) -> web.StreamResponse:
         socket, connection = await open_socket(request, combined=False)

@@ -29,12 +29,21 @@ def _ceil_log10(value: Decimal) -> int:
     return exponent if value == Decimal(1).scaleb(exponent) else exponent + 1
 
 
-def derive_instrument(asset: str, prices: PriceRange, *, min_notional: Decimal, taker_fee_bps: Decimal) -> Instrument:
+def derive_instrument(
+    asset: str,
+    prices: PriceRange,
+    *,
+    min_notional: Decimal,
+    taker_fee_bps: Decimal,
+    coarsest_lot_exponent: int | None = None,
+) -> Instrument:
     """The trading rules of ``asset`` against USDT for a market whose prices stay within ``prices``."""
     tick_exponent = _floor_log10(prices.low) - 5
     lot_exponent = -_ceil_log10(prices.high)
     if tick_exponent + lot_exponent < -_DECIMALS:
         tick_exponent += 1
+    if coarsest_lot_exponent is not None:
+        lot_exponent = min(lot_exponent, coarsest_lot_exponent)
     lot_step = Decimal(1).scaleb(lot_exponent)
     return Instrument(
         venue=VENUE,

@@ -10,7 +10,7 @@ from services.strategy_evaluator.outgoing import PlanToPublish
 from shared.contracts import subjects
 from shared.contracts.evaluations import DecisionRecorded
 from shared.contracts.lifecycle import PauseStrategy, RunAutoInvest
-from shared.contracts.plans import PlanLine, RebalancePlanned, TradedWays
+from shared.contracts.plans import PlanLine, RebalancePlanned, TradedWays, styled
 from shared.contracts.strategies import RecordPeak, StopStrategy
 from shared.contracts.wire import Message, Meta
 from shared.core.decisions import CycleDue
@@ -64,9 +64,10 @@ def planned(to_publish: PlanToPublish, expiry: timedelta) -> RebalancePlanned:
         ),
         market_time=draft.market_time,
         decided_at=decided_at,
-        expires_at=decided_at + expiry,
+        expires_at=decided_at + expiry + strategy.definition.orders.longest,
         tick_received_ns=to_publish.tick_received_ns,
         answers=draft.answers,
+        orders=styled(strategy.definition.orders),
     )
 
 

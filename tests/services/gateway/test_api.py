@@ -207,7 +207,7 @@ def test_documentation_when_asked_without_a_token_covers_every_route(world: Worl
     assert httpx.get(f"{world.url}/healthz", trust_env=False).json()["healthy"] is True
     routes = {(method, path) for path, methods in schema["paths"].items() for method in methods}
     assert ("post", "/strategies/{strategy_id}/stop") in routes
-    assert len(routes) == 31
+    assert len(routes) == 37
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             assert {"401", "422", "503"} <= set(operation["responses"]) or path == "/healthz", (method, path)

@@ -10,7 +10,8 @@ from aiohttp import web
 class FaultyWay:
     """HTTP to the venue through a proxy; ``fault`` decides what becomes of the next POSTs of an order.
 
-    Faults: "lost_request", "lost_reply", "late_reply", "late_request", "5xx_before", "5xx_after", "garbage", "reset".
+    Faults: "lost_request", "lost_reply", "late_reply", "late_request", "5xx_before", "5xx_after", "garbage", "reset",
+    "busy" (429, for a second).
     """
 
     def __init__(self, target: str) -> None:
@@ -53,6 +54,8 @@ class FaultyWay:
             return await self._silence(request)
         if fault == "5xx_before":
             return web.Response(status=503, text="Service Unavailable")
+        if fault == "busy":
+            return web.Response(status=429, text='{"code": -1003, "msg": "busy"}', headers={"Retry-After": "1"})
         if fault == "late_request":
             asyncio.get_running_loop().create_task(self._forward_late(request, body))
             return await self._silence(request)

@@ -301,12 +301,17 @@ class Stack:
     async def close(self) -> None:
         for process in self._processes:
             process.end()
+        await self.stop_apps()
+        await self.prices.stop()
+        await self._pool.close()
+
+    async def stop_apps(self) -> None:
+        """Stop the executors of this process, as on SIGTERM."""
         for app, task in self._apps:
             task.cancel()
             await asyncio.wait([task])
             await app.stop()
-        await self.prices.stop()
-        await self._pool.close()
+        self._apps.clear()
 
     def process(self, instance: str = "1") -> Process:
         """An executor as a process of its own."""
@@ -325,7 +330,10 @@ class Stack:
     async def app(self) -> Executor:
         """An executor in this process."""
         names = {name.removeprefix("TRIMTAB_").lower(): value for name, value in self.environment("in").items()}
-        app = build_app(Settings(**names))  # type: ignore[arg-type]
+        return await self.start(build_app(Settings(**names)))  # type: ignore[arg-type]
+
+    async def start(self, app: Executor) -> Executor:
+        """Have an executor run in this process."""
         await app.start()
 
         async def run() -> None:
@@ -337,6 +345,9 @@ class Stack:
     async def rows(self, query: str, *arguments: object) -> Rows:
         found: Rows = await self._pool.fetch(query, *arguments)
         return found
+
+    async def execute(self, statements: str) -> None:
+        await self._pool.execute(statements)
 
     async def publish(self, subject: str, message: Message, message_id: str) -> None:
         client = await nats.connect(self.nats_url)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -158,3 +159,24 @@ async def test_reads_when_venue_is_gone_ask_to_retry_and_wrong_key_stops(exchang
     with pytest.raises(Stop):
         await stranger.fetch_balances()
     await stranger.close()
+
+
+async def test_find_order_when_more_trades_are_there_than_one_reading_looks_at_does_not_call_it_absent(
+    exchange: Exchange, venue: CcxtVenue
+) -> None:
+    """A venue that finds no order by its client id, and an account in which somebody else trades."""
+    await exchange.call("POST", "/control/conditions", {"identity": "none"})
+    try:
+        ours = await order_for(venue, exchange, "ours", "10")
+        await venue.place_order(ours, send)
+        for number in range(25):
+            await venue.place_order(replace(ours, client_order_id=f"other{number}"), send)
+        search = await search_for(exchange, "ours")
+        with pytest.raises(RetryLater, match="more trades than one reading"):
+            await venue.find_order(search)
+        found = await venue.find_order(search)
+        assert found is not None
+        assert found.client_order_id == "ours"
+        assert await venue.find_order(await search_for(exchange, "neversent")) is None
+    finally:
+        await exchange.call("POST", "/control/conditions", {"identity": "binance"})

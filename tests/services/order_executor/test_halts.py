@@ -1,13 +1,18 @@
 """The kill switch: what is halted sends nothing, whatever restarts, and nothing is lost by it."""
 
 import asyncio
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import nats.errors
 import pytest
 
+from services.order_executor.adapters.postgres_halts import HaltStore
 from shared.contracts.halts import HaltCause, HaltVenue, ResumeVenue
+from shared.contracts.wire import Meta
+from shared.core.errors import Conflict
 from tests.servers import EmbeddedPostgres
 from tests.services.order_executor.rig import Stack, eventually, plan_for
 from tests.services.order_executor.test_plans import THREE, check_books, events, ready
@@ -120,33 +125,91 @@ async def test_halt_when_everything_restarts_is_still_in_force(stack: Stack) -> 
     again.end()
 
 
-async def test_switch_when_an_executor_standing_by_changes_it_is_known_to_the_active_one_within_a_second(
+async def test_switch_when_another_executor_changes_it_is_known_to_the_active_one_within_a_second(
     stack: Stack,
 ) -> None:
     await ready(stack)
-    stack.process("standby")
-    sequence = 0
-
-    async def standby_took_one() -> bool:
-        """Commands go to either of the two: until each has taken one, both orders of things are tried."""
-        nonlocal sequence
-        sequence += 1
-        answer = await stack.ask(HALT if sequence % 2 else RESUME, f"c{sequence}")
-        (app, _) = stack._apps[0]
-        known = app.switch.since if app.switch is not None else None
-        return known is not None and known.sequence < answer.sequence
-
-    await eventually(standby_took_one)
     (app, _) = stack._apps[0]
-    (row,) = await stack.rows("SELECT sequence, halted FROM executor.halts")
+    pool = await asyncpg.create_pool(stack.dsn, min_size=1, max_size=1)
+    try:
+        other = HaltStore(pool, "paper")  # as one that stands by, and heard a command that this one did not
+        await other.change(halted=True, cause=HaltCause.ASKED, reason="another", message_id="h1")
+    finally:
+        await pool.close()
+    began = time.monotonic()
 
     async def heard() -> bool:
         assert app.switch is not None
-        return bool((app.switch.reason is not None) == row["halted"])
+        return app.switch.reason == "another"
 
-    began = time.monotonic()
     await eventually(heard)
     assert time.monotonic() - began < 1
+
+
+async def test_halt_when_the_executor_hangs_is_thrown_by_one_standing_by_and_nothing_is_sent_after_it(
+    stack: Stack,
+) -> None:
+    """Frozen with orders committed and not sent yet, halted meanwhile, revived: their deadline has passed."""
+    await stack.exchange.deposit("first", "USDT", "10000")
+    active = stack.process("active")
+    await eventually(lambda: stack.rows("SELECT FROM executor.accounts WHERE opened_at IS NOT NULL"))
+    standby = stack.process("standby")
+
+    async def stands_by() -> bool:
+        return b"standing by" in standby.log.read_bytes()
+
+    await eventually(stands_by)
+    stack.way.on_order = lambda moment: active.send(signal.SIGSTOP) if moment == "after" else None
+    soon = datetime.now(UTC) + timedelta(seconds=8)
+    plans = [
+        await plan_for(stack.exchange, f"s{n}", THREE, {"USDT": "600"}, kind="initial", expires_at=soon)
+        for n in range(12)
+    ]
+    for plan in plans:
+        await stack.send_plan(plan)
+    await eventually(lambda: _true(len(stack.way.orders_seen) >= 1))
+    asked = time.monotonic()
+    assert (await stack.ask(HALT, "h1")).halted
+    answered = time.monotonic()
+    await eventually(lambda: _true(time.monotonic() > asked + 1.5))  # the length of the freeze
+    sent = len(stack.way.orders_seen)
+    stack.way.on_order = lambda _moment: None
+    active.send(signal.SIGCONT)
+    outcomes = {(await stack.closed(plan, 60))["outcome"] for plan in plans}
+    assert outcomes & {"expired", "partial"}, "nothing was left to be stopped: the test shows nothing"
+    assert answered - asked < 1
+    assert len(stack.way.orders_seen) == sent, "an order was sent after the halt"
+    await check_books(stack)
+
+
+async def test_halt_when_a_frozen_executor_holds_the_row_is_recorded_and_what_that_one_was_about_to_commit_never_is(
+    stack: Stack,
+) -> None:
+    await ready(stack)
+    frozen = await asyncpg.connect(stack.dsn, server_settings={"application_name": "order_executor"})
+    await frozen.execute("BEGIN")
+    await frozen.execute(
+        "SELECT FROM executor.halts WHERE venue = 'paper' FOR SHARE"
+    )  # as before intents are committed
+    assert (await stack.ask(HALT, "h1")).halted
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await frozen.execute("COMMIT")
+
+
+async def test_resume_when_it_is_older_than_the_halt_in_force_is_refused(stack: Stack) -> None:
+    """As a process finds it in its socket that was frozen while a person resumed, and halted again."""
+    await ready(stack)
+    (app, _) = stack._apps[0]
+    assert app.switch is not None
+    asked = Meta("r1", "test", datetime.now(UTC), "r1", "")
+    await stack.ask(HALT, "h1")
+    with pytest.raises(Conflict, match="halted again since"):
+        await app.switch.on_resume_asked(RESUME, asked)
+    assert app.switch.reason == "a test"
+    late = Meta("r2", "test", datetime.now(UTC) - timedelta(minutes=1), "r2", "")
+    with pytest.raises(Conflict, match="too long ago"):
+        await app.switch.on_resume_asked(RESUME, late)
+    assert not (await stack.ask(RESUME, "r3")).halted
 
 
 async def test_halt_when_the_database_is_gone_is_in_force_at_once_and_recorded_later(

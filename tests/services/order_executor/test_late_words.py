@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from services.order_executor import lease as leases
 from services.order_executor.adapters.postgres_account import AccountStore
 from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_orders import OrderStore
@@ -22,7 +23,7 @@ from services.order_executor.runner import PlanRunners
 from services.order_executor.steps import Close, Send, Terms, next_step
 from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned, SealStrategy
 from shared.contracts.wire import Meta
-from shared.core.errors import RetryLater
+from shared.core.errors import RetryLater, Stop
 from shared.core.identity import plan_id
 from shared.core.orders import OrderState, VenueReport
 from shared.core.position import PlanOutcome
@@ -157,3 +158,17 @@ async def test_commands_when_the_strategy_is_locked_come_again_instead_of_being_
     finally:
         await pool.close()
         await holder.close()
+
+
+async def test_plan_when_the_account_has_another_writer_by_now_is_left_to_that_one(postgres_dsn: str) -> None:
+    """A process that was frozen takes a message before it knows; its successor has looked for open plans already."""
+    pool = await asyncpg.create_pool(postgres_dsn, min_size=1, max_size=2)
+    try:
+        accounts = AccountStore(pool, "paper", "paper")
+        ours = await leases.acquire(accounts, "ours", 0.05)
+        await leases.acquire(accounts, "theirs", 5.0)
+        with pytest.raises(Stop, match="superseded"):
+            await PlanStore(pool, ours).accept(record(*CASH).plan, META, NOW)
+        assert await pool.fetch("SELECT FROM executor.plans") == []
+    finally:
+        await pool.close()

@@ -40,6 +40,7 @@ class Stored:
 
     def __init__(self) -> None:
         self.lists: list[InstrumentsListed] = []
+        self.reconnections = 0
 
     async def publish(self, _subject: str, message: InstrumentsListed, **_names: str) -> None:
         self.lists.append(message)
@@ -67,3 +68,13 @@ async def test_block_when_told_names_the_pairs_of_these_assets_and_nobody_trades
     assert not any(row.unreconciled for row in stored.lists[-1].instruments)
     assert len(stored.lists) == (3 if pairs else 1)
     assert all(found.tradable for found in market.look(["BTC", "ETH"]).instruments.values())
+
+
+async def test_publish_when_the_connection_is_a_new_one_tells_it_again() -> None:
+    market, stored = MarketView(10.0), Stored()
+    reader = InstrumentListing(cast(Venue, Answers((instrument("BTC"),))), market, "paper", "USDT")
+    await reader.read()
+    for connection in (0, 0, 1, 1):
+        stored.reconnections = connection
+        await reader.publish(cast(Publisher, stored), 1)
+    assert len(stored.lists) == 2

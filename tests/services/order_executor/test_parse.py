@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.order_executor.adapters.binance_parse import (
+from services.order_executor.adapters.binance.parse import (
     deposits_of,
     instrument_of,
     moment,
@@ -14,7 +14,7 @@ from services.order_executor.adapters.binance_parse import (
     order_of,
     trade_of,
 )
-from services.order_executor.adapters.user_stream import subscription
+from services.order_executor.adapters.binance.user_stream import subscription
 from shared.venues.port import BalanceNews, OrderNews
 
 FULL: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """kill -9 at any time: what was accepted is there, what was not is not, the market goes on where it was."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ async def test_venue_when_killed_while_trading_loses_nothing_it_confirmed(proces
     confirmed: dict[str, dict[str, Any]] = {}
     row = 0
     for round_number in range(3):
-        killed = asyncio.ensure_future(_kill_after(process, 0.25))
+        enough = len(confirmed) + 7
+        killed = asyncio.ensure_future(_kill_after(process, 0.25, lambda enough=enough: len(confirmed) >= enough))
         while not killed.done():
             name = f"c-{round_number}-{len(confirmed)}"
             kind = (
@@ -51,8 +52,9 @@ async def test_venue_when_killed_while_trading_loses_nothing_it_confirmed(proces
     await _check_books(process, confirmed)
 
 
-async def _kill_after(process: ExchangeProcess, seconds: float) -> None:
+async def _kill_after(process: ExchangeProcess, seconds: float, reached: Callable[[], bool]) -> None:
     await asyncio.sleep(seconds)  # the moment of death, not a wait for something
+    await until(reached)
     process.kill()
 
 

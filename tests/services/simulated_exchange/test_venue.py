@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from services.simulated_exchange.accounts import Account
 from services.simulated_exchange.adapters.sqlite import Store
+from services.simulated_exchange.conditions import Conditions
 from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.orders import (
     Cause,
@@ -26,8 +27,10 @@ from services.simulated_exchange.orders import (
     VenueEvent,
     VenueRefusal,
 )
+from services.simulated_exchange.reads import Reads
 from services.simulated_exchange.settlement import Fees
-from services.simulated_exchange.venue import ReplayState, Venue, VenueRules
+from services.simulated_exchange.venue import Venue
+from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.errors import Refused, Stop
 from shared.core.matching import BookShape, PriceBand, Side
 
@@ -138,7 +141,7 @@ def test_limit_order_when_it_takes_and_rests_keeps_the_remainder_locked(opened: 
     assert account.balances["USDT"].locked == D("1.0001") * 10001
     venue.cancel(account, "BTCUSDT", None, "c-1", "cancel-1")
     assert account.balances["USDT"].locked == 0
-    assert venue.find_order(account, "BTCUSDT", placed.order_id, "").status is OrderStatus.CANCELED
+    assert Reads(venue).find_order(account, "BTCUSDT", placed.order_id, "").status is OrderStatus.CANCELED
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ def test_client_order_id_when_its_order_is_closed_is_accepted_again(opened: Open
     first, _ = venue.place(account, order(quantity="0.1"))
     second, _ = venue.place(account, order(quantity="0.2"))
     assert first.order_id < second.order_id
-    assert venue.find_order(account, "BTCUSDT", None, "c-1").quantity == D("0.2")
+    assert Reads(venue).find_order(account, "BTCUSDT", None, "c-1").quantity == D("0.2")
 
 
 def test_orders_when_of_two_accounts_do_not_mix(opened: Opened) -> None:
@@ -187,7 +190,7 @@ def test_orders_when_of_two_accounts_do_not_mix(opened: Opened) -> None:
     with pytest.raises(VenueRefusal):
         venue.cancel(other, "BTCUSDT", 1, "", "x")
     with pytest.raises(VenueRefusal):
-        venue.find_order(other, "BTCUSDT", 1, "")
+        Reads(venue).find_order(other, "BTCUSDT", 1, "")
     with pytest.raises(Refused):
         venue.add_account("other", "another-secret")
 
@@ -327,6 +330,14 @@ class Trading(RuleBasedStateMachine):
     @rule()
     def advance(self) -> None:
         self.opened.venue.advance()
+
+    @rule(
+        fee_from=st.sampled_from(["received", "base", "quote"]),
+        halted=st.sampled_from([(), ("BTCUSDT",), ("ETHUSDT", "ONEUSDT")]),
+        delisted=st.sampled_from([(), (), (), ("ONEUSDT",)]),
+    )
+    def change_conditions(self, **conditions: object) -> None:
+        self.opened.venue.change_conditions(Conditions.model_validate(conditions))
 
     @rule()
     def restart(self) -> None:

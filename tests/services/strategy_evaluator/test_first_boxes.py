@@ -6,10 +6,35 @@ from typing import Any
 import pytest
 
 from services.strategy_evaluator import evaluation
-from tests.services.strategy_evaluator.messages import NS, instruments, position, strategy
+from tests.services.strategy_evaluator.messages import (
+    AT_MS,
+    FRIDAYS,
+    NS,
+    asked,
+    instruments,
+    investing,
+    position,
+    strategy,
+)
 from tests.services.strategy_evaluator.world import BALANCED, PRICES, World
 
 MANY = 40
+REBALANCES: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {"interval": "1h"},
+    {"interval": "1h", "when": "all"},
+    {"cost_guard": "20"},
+)
+RULES: tuple[dict[str, Any], ...] = (
+    {},
+    {"take_profit": "1", "stop_loss": "-1"},
+    {"take_profit": {"percent": "1", "trailing": "0.5"}, "stop_loss": {"percent": "-1", "trailing": True}},
+    {"auto_invest": {"amount": "50", "schedule": {"every": "1h"}}, "invested": investing()},
+    {"auto_invest": {"amount": "50", "drawdown": {"loss": "1", "min_interval": "1h"}}, "invested": investing()},
+)
+HOUR_MS = 3_600_000
+WEEK_MS = 7 * 24 * HOUR_MS
 
 
 @pytest.fixture(autouse=True)
@@ -62,11 +87,11 @@ def test_ticks_when_boxes_came_without_looks_lead_to_the_same_plans(seed: int, m
     rng = random.Random(seed)
     documents = []
     for _ in range(300):
-        rest = rng.randint(10, 40)
+        rest, threshold = rng.randint(10, 40), str(rng.randint(10, 90) / 10)
         documents.append(
             (
                 {"ONE": str(rest), "BTC": "20", "ETH": str(80 - rest)},
-                {"threshold": str(rng.randint(10, 90) / 10)},
+                rng.choice(RULES) | {"rebalance": rng.choice(REBALANCES) | {"threshold": threshold}},
                 {name: str(int(weight) * (100 + rng.randint(-6, 6))) for name, weight in
                  (("ONE", rest), ("BTC", 20), ("ETH", 80 - rest))} | ({"USDT": "40"} if rng.random() < 0.3 else {}),
             )
@@ -83,15 +108,16 @@ def test_ticks_when_boxes_came_without_looks_lead_to_the_same_plans(seed: int, m
         world = World()
         world.tell(instruments())
         world.tick(PRICES)
-        for number, (targets, rule, held) in enumerate(documents):
-            world.tell(strategy(f"s{number}", targets=targets, rebalance=rule), position(f"s{number}", held))
+        for number, (targets, rules, held) in enumerate(documents):
+            world.tell(strategy(f"s{number}", targets=targets, **rules), position(f"s{number}", held))
         world.evaluation.enable()
         _box_all(world)
         world.look()
         told = [{each.strategy.strategy_id for each in world.plans()}]
-        for tick in ticks:
-            world.tick(tick)
-            told.append({f"{each.strategy.strategy_id} {each.plan.code}" for each in world.plans()})
+        for number, tick in enumerate(ticks, 1):
+            world.tick(tick, market_time_ms=AT_MS + number * HOUR_MS // 20)
+            planned = {f"{each.strategy.strategy_id} {each.plan.code}" for each in world.plans()}
+            told.append(planned | {f"{each.strategy_id} {each.decision.code}" for each in world.asks()})
         return world, told
 
     exact, expected = run(1_000_000)
@@ -99,16 +125,14 @@ def test_ticks_when_boxes_came_without_looks_lead_to_the_same_plans(seed: int, m
     assert exact.evaluation.boxed == 0
     assert boxed.evaluation.boxed > 40
     assert found == expected
-    assert sum(map(len, expected[1:])) > 20
+    assert sum(map(len, expected[1:])) > 60
     assert boxed.evaluation.looks < exact.evaluation.looks
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"take_profit": "10"},
-        {"stop_loss": "-10"},
-        {"rebalance": {"interval": "7d"}},
+        {"take_profit": "10", "requests": (asked("r1", "rebalance"),)},
         {"status": "paused"},
         {"targets": {"ONE": "50", "BTC": "25", "ETH": "25"}},  # off by 10: to be rebalanced at once
         {"targets": {"ONE": "35", "BTC": "35", "ETH": "30"}},  # off by exactly 5
@@ -119,7 +143,39 @@ def test_strategies_when_not_plain_or_at_a_bound_are_looked_at(changes: dict[str
     _box_all(world)
     world.look()
     assert (world.evaluation.boxed, world.evaluation.looks) == (0, MANY)
-    assert len(world.plans()) == (MANY if "targets" in changes else 0)
+    assert len(world.plans()) == (MANY if changes.keys() & {"targets", "requests"} else 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "prices", "code"),
+    [
+        ({"rebalance": {"threshold": {"relative": "15"}}}, {"ETH": "1.24"}, "threshold_reached:ETH"),
+        ({"rebalance": {"hold": True}, "take_profit": "10"}, {"ONE": "1.25"}, "confirming_take_profit"),
+        ({"rebalance": {"hold": True}, "stop_loss": "-10"}, {"ONE": "0.74"}, "confirming_stop_loss"),
+        ({"rebalance": {"interval": "7d"}}, {}, "interval_due"),
+        ({"auto_invest": {**FRIDAYS, "grace": "7d"}, "invested": investing()}, {}, "auto_invest_due"),
+    ],
+)
+async def test_rules_when_they_fire_after_a_box_without_a_look_are_acted_on(
+    changes: dict[str, Any], prices: dict[str, str], code: str
+) -> None:
+    world = _loaded(**changes)
+    _box_all(world)
+    assert (world.evaluation.boxed, world.evaluation.looks) == (MANY, 0)
+    world.tick({"BTC": "1.001"}, market_time_ms=AT_MS + HOUR_MS)
+    assert world.evaluation.looks == 0
+    world.tick(prices, market_time_ms=AT_MS + WEEK_MS)
+    assert world.evaluation.looks == MANY
+    assert set(await world.codes()) == {code}
+
+
+def test_strategies_when_nothing_can_happen_to_them_are_watched_by_no_price() -> None:
+    world = _loaded(rebalance={"hold": True})
+    _box_all(world)
+    assert (world.evaluation.boxed, world.evaluation.is_idle()) == (MANY, True)
+    world.tick({"ETH": "1000"})
+    world.tell(position("s3", BALANCED, version=2))
+    assert world.evaluation.looks == 1
 
 
 def test_strategies_when_there_are_no_prices_yet_are_looked_at_once_there_are() -> None:

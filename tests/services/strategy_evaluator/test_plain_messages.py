@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Mapping
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,19 +17,20 @@ from services.strategy_evaluator.handlers import Handlers
 from services.strategy_evaluator.plain_messages import read_position, read_strategy
 from services.strategy_evaluator.portfolios import Portfolio
 from shared.contracts.books import PositionChanged
-from shared.contracts.strategies import StrategyChanged
+from shared.contracts.strategies import AutoInvestProgress, PeakRecorded, StrategyChanged
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
 from shared.core.errors import Refused
 from shared.core.plain_documents import PlainDocuments
 from shared.core.position import Position
 from shared.core.situation import StrategyView
 from shared.messaging.decoding import Undecodable, decode
-from tests.benchmarks.evaluator_start import told_of
+from tests.benchmarks.evaluator_start import MIX, Kind, told_of
 from tests.core.portfolio_samples import AT
-from tests.services.strategy_evaluator.messages import asked, investing, position, strategy
+from tests.services.strategy_evaluator.messages import FRIDAYS, asked, investing, position, strategy
 from tests.services.strategy_evaluator.world import World
 
 META = Meta("m1", "tests", AT, "c", "")
+PEAK = PeakRecorded(profit_pct=Decimal("9.3"), contributed=Decimal(1200))
 _ODD: tuple[Any, ...] = (
     None,
     True,
@@ -101,6 +103,17 @@ _ODD: tuple[Any, ...] = (
     {"threshold": {"points": "5", "per_asset": {"XYZ": "3"}}},
     {"interval": "7d", "threshold": "5", "when": "all"},
     {"interval": "7x"},
+    {"percent": "5"},
+    {"percent": "-5", "confirm": "2", "action": "keep"},
+    {"percent": "5", "trailing": True},
+    {"percent": "-5", "trailing": "2"},
+    {"amount": "50", "schedule": "monday"},
+    {"amount": "50", "drawdown": {"loss": "5", "min_interval": "1d"}, "grace": "2h", "over_limit": "skip"},
+    {"amount": 50, "schedule": "monday"},
+    {"profit_pct": "1", "contributed": "2"},
+    {"profit_pct": "1", "contributed": 2},
+    "paused",
+    "stopped",
 )
 
 
@@ -131,7 +144,7 @@ def _mutated(message: Message, path: str, value: Any) -> bytes:
     told = json.loads(payload_of(message))
     at, *rest = path.split(".")
     if rest:
-        told[at][rest[0]] = value
+        told[at] = (told[at] or {}) | {rest[0]: value}
     elif at:
         told[at] = value
     return json.dumps(told).encode()
@@ -140,7 +153,8 @@ def _mutated(message: Message, path: str, value: Any) -> bytes:
 _STRATEGY_PATHS = st.sampled_from(
     ["", *StrategyChanged.model_fields, "unknown", *(f"document.{name}" for name in (
         "name", "venue", "funding_asset", "amount", "targets", "rebalance", "take_profit", "stop_loss", "start",
-        "auto_invest", "unknown"))]
+        "auto_invest", "unknown")), *(f"auto_invest.{name}" for name in (*AutoInvestProgress.model_fields, "unknown")),
+        *(f"peak.{name}" for name in (*PeakRecorded.model_fields, "unknown"))]
 )  # fmt: skip
 _POSITION_PATHS = st.sampled_from(
     ["", *PositionChanged.model_fields, "unknown", "holdings.BTC", "holdings.new", "fees_paid.USDT"]
@@ -150,9 +164,14 @@ _STRATEGIES = st.sampled_from(
         strategy("s1"),
         strategy("s1", "paused", 9),
         strategy("s1", rebalance={"interval": "7d"}),
-        strategy("s1", take_profit="10"),
+        strategy("s1", rebalance={"threshold": {"points": "5", "per_asset": {"BTC": "3"}}}),
+        strategy("s1", take_profit="10", stop_loss={"percent": "-8", "trailing": True, "action": "pause"}),
+        strategy("s1", start={"asset": "BTC", "at_or_below": "5"}),
         strategy("s1", requests=(asked("r1", "rebalance"),)),
-        strategy("s1", invested=investing()),
+        strategy("s1", invested=investing(), auto_invest=FRIDAYS),
+        strategy("s1", invested=investing(), auto_invest={"amount": "1", "schedule": "3d", "asset": "BTC"}),
+        strategy("s1", invested=investing(3, settled_until=AT, carried=Decimal("0.5"), pending=True, reason="x")),
+        strategy("s1", take_profit={"percent": "9", "trailing": "3"}).model_copy(update={"peak": PEAK}),
         strategy("s1").model_copy(
             update={"inputs": {"a": "b"}, "active_since": None, "exit_reason": "stopped_by_user"}
         ),
@@ -209,6 +228,19 @@ def test_common_messages_when_read_are_not_left_to_the_models() -> None:
     assert len(rules) <= 51  # one per threshold, not one per strategy
 
 
+@pytest.mark.parametrize("kind", dict.fromkeys(MIX))
+def test_strategies_of_every_rule_when_read_are_not_left_to_the_models(kind: Kind) -> None:
+    rng, documents, parts = random.Random(1), PlainDocuments(), set()
+    for number in range(100):
+        (_, told), *_ = told_of(number, rng, kind=kind)
+        view = read_strategy(headers_of(told, META), payload_of(told), documents)
+        assert view is not None
+        assert view == _slow_view(headers_of(told, META), payload_of(told))
+        definition = view.definition
+        parts |= {id(part) for part in (definition.take_profit, definition.stop_loss, definition.auto_invest)}
+    assert len(parts) < 90  # shared, too
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("ce-type", "trimtab.x"), ("ce-schemaversion", "2"), ("ce-schemaversion", "01"), ("ce-time", "yesterday"),
@@ -240,7 +272,7 @@ def test_handlers_when_messages_are_plain_take_the_newest_and_leave_the_others()
     assert tell(strategy("s1", "paused", version=4))
     assert portfolio.view is not None
     assert (portfolio.view.version, portfolio.view.status.value) == (5, "active")
-    assert not tell(strategy("s1", version=6, take_profit="10"))
+    assert not tell(strategy("s1", version=6, requests=(asked("r1", "rebalance"),)))
     assert portfolio.view.version == 5
     assert tell(position("s1", {"BTC": "2"}, version=3))
     assert tell(position("s1", {"BTC": "1"}, version=2))

@@ -91,7 +91,8 @@ LIMITS = [
     ("190000", "5000", "stop", None),
     ("190000", "5000.01", "stop", ("auto_invest_stopped", "stopped", "over_limit", "0")),
     ("195000.01", "0", "skip", ("cycle_left_out", "running", "", "0")),
-    ("195000.01", "0", "carry_over", ("cycle_left_out", "running", "", "5000")),
+    ("195000.01", "0", "carry_over", ("auto_invest_stopped", "stopped", "over_limit", "0")),
+    ("190000", "5000.01", "carry_over", ("cycle_left_out", "running", "", "5000")),
 ]
 
 
@@ -110,6 +111,17 @@ def test_cycle_when_it_passes_200000_in_all_is_answered_as_set(
         assert _state(made) == state
         (text,) = _told(made)
         assert "over 200000 USDT" in text
+
+
+@pytest.mark.parametrize("answer", ["stop", "skip", "carry_over"])
+def test_cycle_when_what_was_carried_is_too_much_goes_on_without_that(answer: str) -> None:
+    """Carried over because the wallet was short; were it kept, not even an edit could make a cycle fit again."""
+    record = _active(over_limit=answer)
+    assert record.auto_invest is not None
+    record = replace(record, auto_invest=replace(record.auto_invest, carried=Decimal(10_000)))
+    made = _run(record, "195000.01")
+    assert made.record.auto_invest is not None
+    assert made.record.auto_invest.carried == 0
 
 
 SHORT = [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.strategy_registry import payouts
 from shared.contracts import subjects
 from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
 from shared.contracts.lifecycle import (
@@ -122,6 +123,8 @@ def test_stop_when_money_is_on_its_way_releases_only_after_it_has_settled(world:
     say_progressed(world, strategy_id, 2, "sealed", kind="initial", fills=3, sealed=True)
     fund = world.published(FundStrategy, strategy_id)[-1]
     assert fund.transfer_id == transfer_id(strategy_id, "fund", 1)
+    sealed = "SELECT 1 FROM registry.strategies WHERE id = $1 AND sealed_fills IS NOT NULL"
+    world.until(lambda: world.rows(sealed, strategy_id), "the seal to be known")
     assert not world.published(ReleaseStrategy, strategy_id)
     world.publish(subjects.transfers(strategy_id), settled(strategy_id, fund.transfer_id, "fund"))
     world.until(lambda: world.published(ReleaseStrategy, strategy_id), "ReleaseStrategy")
@@ -167,7 +170,8 @@ def test_closing_when_the_market_has_moved_on_counts_at_the_prices_of_the_end(
 
 def test_edit_when_valid_is_a_revision_with_its_differences_and_a_rebalance(world: World) -> None:
     strategy_id = running(world, stop_loss={"percent": "-10", "trailing": True})
-    changes = {"targets": {"BTC": "50", "ETH": "50"}, "stop_loss": None, "name": "Two"}
+    maker = {"style": "maker", "patience": "2m"}
+    changes = {"targets": {"BTC": "50", "ETH": "50"}, "stop_loss": None, "name": "Two", "orders": maker}
     command = EditStrategy(strategy_id=strategy_id, revision=1, changes=changes)
     edited = ask(world, command, f"{strategy_id}.e")
     assert (edited.revision, edited.change, edited.document["name"]) == (2, "edited", "Two")
@@ -184,6 +188,8 @@ def test_edit_when_valid_is_a_revision_with_its_differences_and_a_rebalance(worl
         "targets.SOL": ('"30"', ""),
         "stop_loss.percent": ('"-10"', ""),
         "stop_loss.trailing": ("true", ""),
+        "orders.style": ("", '"maker"'),
+        "orders.patience": ("", '"2m"'),
     }
     assert (newest.state.version, newest.state.changed_by, listed.following) == (4, "test", 3)
 
@@ -243,6 +249,61 @@ def test_pause_when_running_lets_payouts_through_and_nothing_else(world: World) 
     assert (resumed.status, resumed.reason, resumed.inputs) == ("active", "", {})
     with pytest.raises(Conflict):
         ask(world, ResumeStrategy(strategy_id=strategy_id), f"{strategy_id}.u2")
+
+
+@pytest.mark.parametrize(
+    ("level", "what_now", "resumes"),
+    [
+        ({"stop_loss": {"percent": "-8", "action": "pause"}}, "1400", False),  # 1,200 of 1,400: -14.28 %
+        ({"stop_loss": {"percent": "-8", "action": "pause"}}, "1200", True),
+        ({"take_profit": {"percent": "15", "action": "pause"}}, "1000", False),
+        ({"take_profit": "15"}, "1000", True),  # it will sell: that is what was asked for
+    ],
+)
+def test_resume_when_a_level_that_pauses_is_reached_is_refused_with_what_to_change(
+    world: World, level: dict[str, Any], what_now: str, resumes: bool
+) -> None:
+    strategy_id = running(world, **level)
+    field = next(iter(level))
+    held = position(strategy_id, 6, what_now, BTC="0.0096", ETH="0.144", SOL="3.6")
+    world.publish(subjects.positions(strategy_id), held)
+    ask(world, PauseStrategy(strategy_id=strategy_id, reason=field), f"{strategy_id}.p")
+    if not resumes:
+        with pytest.raises(Conflict, match=f"edit {field} first") as refused:
+            ask(world, ResumeStrategy(strategy_id=strategy_id), f"{strategy_id}.u")
+        assert refused.value.problems[0].value in {"profit now -14.28 %", "profit now 20 %"}
+        edit = EditStrategy(strategy_id=strategy_id, revision=1, changes={field: None})
+        ask(world, edit, f"{strategy_id}.e")
+    assert ask(world, ResumeStrategy(strategy_id=strategy_id), f"{strategy_id}.u2").status == "active"
+
+
+@pytest.mark.parametrize(("percent", "told"), [(10, []), (99, ["withdrawal_requested"])])
+def test_withdrawal_when_it_leaves_too_little_is_made_with_a_warning(
+    world: World, percent: int, told: list[str]
+) -> None:
+    strategy_id = running(world)
+    ask(world, WithdrawMoney(strategy_id=strategy_id, percent=Decimal(percent)), f"{strategy_id}.w")
+    found = notifications(world, strategy_id)
+    assert [kind for kind, _ in found] == told
+    assert all("the payout leaves 12 USDT, less than the" in text for _, text in found)
+
+
+def test_payout_when_it_waits_for_a_price_is_told_once_and_paid_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payouts, "TOLD_AFTER_S", 0.0)
+    strategy_id = running(world)
+    asked = ask(world, WithdrawMoney(strategy_id=strategy_id, percent=Decimal(10)), f"{strategy_id}.w")
+    world.publish(subjects.positions(strategy_id), position(strategy_id, 6, "1200", BTC="0.02", UNKNOWN="1"))
+    answered(world, strategy_id, 2, asked.requests[0].request_id, "withdraw")
+    world.until(lambda: world.published(HoldStrategy, strategy_id), "HoldStrategy")
+    say_held(world, strategy_id, 3, asked.requests[0].request_id)
+    world.until(lambda: notifications(world, strategy_id), "the notification")
+    assert not world.published(WithdrawFromStrategy, strategy_id)
+    world.publish(subjects.positions(strategy_id), position(strategy_id, 7, "1200", BTC="0.02"))
+    world.until(lambda: world.published(WithdrawFromStrategy, strategy_id), "WithdrawFromStrategy")
+    ((kind, text),) = notifications(world, strategy_id)
+    assert (kind, "UNKNOWN" in text) == ("withdrawal_waits", True)
 
 
 def test_drawdown_when_its_money_is_refused_is_told_as_left_out_at_that_time(world: World) -> None:

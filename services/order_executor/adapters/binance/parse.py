@@ -5,11 +5,13 @@ user-data-stream.md ("Order update"), wallet "Deposit history". Samples are in t
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal, DecimalException
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from services.order_executor.adapters.values import amount, field, moment
 from shared.core.market import Instrument
+from shared.core.matching import Book, Level
 from shared.core.money import MONEY_CONTEXT, ZERO
 from shared.core.orders import VenueReport
 from shared.venues.port import BalanceNews, OrderNews, UserNews, VenueBalances, VenueDeposit, VenueOrder, VenueTrade
@@ -17,32 +19,6 @@ from shared.venues.port import BalanceNews, OrderNews, UserNews, VenueBalances, 
 _OPEN = frozenset({"NEW", "PENDING_NEW", "PARTIALLY_FILLED", "PENDING_CANCEL"})
 _ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
 _CREDITED = frozenset({1, 6})  # success; credited but cannot be withdrawn yet
-
-
-def amount(value: object) -> Decimal:
-    """A non-negative finite decimal from text (or an integer)."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"not an amount: {value!r}")  # noqa: TRY004 - a wrong reply, not a wrong call
-    try:
-        number = Decimal(value)
-    except DecimalException:
-        raise ValueError(f"not an amount: {value!r}") from None
-    if not number.is_finite() or number < 0:
-        raise ValueError(f"not an amount: {value!r}")
-    return number
-
-
-def moment(value: object) -> datetime:
-    """UTC from milliseconds."""
-    if isinstance(value, bool) or not isinstance(value, str | int) or not 0 <= int(value) < 10**14:
-        raise ValueError(f"not a time in milliseconds: {value!r}")
-    return datetime.fromtimestamp(int(value) / 1000, UTC)
-
-
-def _field(body: Mapping[str, Any], name: str) -> Any:
-    if name not in body:
-        raise ValueError(f"field {name!r} is missing")
-    return body[name]
 
 
 def report_of(status: object, executed: object) -> VenueReport:
@@ -61,32 +37,32 @@ def order_of(body: object) -> VenueOrder:
     """
     if not isinstance(body, Mapping):
         raise ValueError("an order's reply is not an object")  # noqa: TRY004 - a wrong reply, not a wrong call
-    report = report_of(_field(body, "status"), _field(body, "executedQty"))
-    if report.executed_quantity > amount(_field(body, "origQty")):
+    report = report_of(field(body, "status"), field(body, "executedQty"))
+    if report.executed_quantity > amount(field(body, "origQty")):
         raise ValueError("more executed than ordered")
-    symbol, order_id = str(_field(body, "symbol")), str(_field(body, "orderId"))
+    symbol, order_id = str(field(body, "symbol")), str(field(body, "orderId"))
     trades: tuple[VenueTrade, ...] = ()
     if body.get("fills"):
-        at = moment(_field(body, "transactTime"))
+        at = moment(field(body, "transactTime"))
         trades = tuple(_fill(symbol, order_id, fill, at) for fill in body["fills"])
         # The reply has no quote amount per fill. Where price times quantity is not what the venue booked, the trades
         # are left out, and so fetched with the venue's own amounts.
-        if sum((trade.quote_quantity for trade in trades), ZERO) != amount(_field(body, "cummulativeQuoteQty")):
+        if sum((trade.quote_quantity for trade in trades), ZERO) != amount(field(body, "cummulativeQuoteQty")):
             trades = ()
-    return VenueOrder(str(_field(body, "clientOrderId")), order_id, symbol, report, trades)
+    return VenueOrder(str(field(body, "clientOrderId")), order_id, symbol, report, trades)
 
 
 def _fill(symbol: str, order_id: str, body: Mapping[str, Any], at: datetime) -> VenueTrade:
-    price, quantity = amount(_field(body, "price")), amount(_field(body, "qty"))
+    price, quantity = amount(field(body, "price")), amount(field(body, "qty"))
     return VenueTrade(
-        trade_id=f"{symbol}:{_field(body, 'tradeId')}",
+        trade_id=f"{symbol}:{field(body, 'tradeId')}",
         venue_order_id=order_id,
         symbol=symbol,
         quantity=quantity,
         price=price,
         quote_quantity=MONEY_CONTEXT.multiply(price, quantity),
-        fee=amount(_field(body, "commission")),
-        fee_asset=str(_field(body, "commissionAsset")),
+        fee=amount(field(body, "commission")),
+        fee_asset=str(field(body, "commissionAsset")),
         at=at,
     )
 
@@ -97,17 +73,17 @@ def trade_of(body: Mapping[str, Any]) -> VenueTrade:
     {"symbol": "BNBBTC", "id": 28457, "orderId": 100234, "price": "4.00000100", "qty": "12.0", "quoteQty": "48.000012",
      "commission": "10.1", "commissionAsset": "BNB", "time": 1499865549590}
     """
-    symbol = str(_field(body, "symbol"))
+    symbol = str(field(body, "symbol"))
     return VenueTrade(
-        trade_id=f"{symbol}:{_field(body, 'id')}",
-        venue_order_id=str(_field(body, "orderId")),
+        trade_id=f"{symbol}:{field(body, 'id')}",
+        venue_order_id=str(field(body, "orderId")),
         symbol=symbol,
-        quantity=amount(_field(body, "qty")),
-        price=amount(_field(body, "price")),
-        quote_quantity=amount(_field(body, "quoteQty")),
-        fee=amount(_field(body, "commission")),
-        fee_asset=str(_field(body, "commissionAsset")),
-        at=moment(_field(body, "time")),
+        quantity=amount(field(body, "qty")),
+        price=amount(field(body, "price")),
+        quote_quantity=amount(field(body, "quoteQty")),
+        fee=amount(field(body, "commission")),
+        fee_asset=str(field(body, "commissionAsset")),
+        at=moment(field(body, "time")),
     )
 
 
@@ -120,35 +96,35 @@ def news_of(event: Mapping[str, Any]) -> UserNews | None:
     """
     kind = event.get("e")
     if kind == "balanceUpdate":
-        return BalanceNews(str(_field(event, "a")))
+        return BalanceNews(str(field(event, "a")))
     if kind != "executionReport":
         return None
-    symbol, order_id = str(_field(event, "s")), str(_field(event, "i"))
-    report = report_of(_field(event, "X"), _field(event, "z"))
+    symbol, order_id = str(field(event, "s")), str(field(event, "i"))
+    report = report_of(field(event, "X"), field(event, "z"))
     trades: tuple[VenueTrade, ...] = ()
-    if _field(event, "x") == "TRADE":
+    if field(event, "x") == "TRADE":
         trades = (
             VenueTrade(
-                trade_id=f"{symbol}:{_field(event, 't')}",
+                trade_id=f"{symbol}:{field(event, 't')}",
                 venue_order_id=order_id,
                 symbol=symbol,
-                quantity=amount(_field(event, "l")),
-                price=amount(_field(event, "L")),
-                quote_quantity=amount(_field(event, "Y")),
-                fee=amount(_field(event, "n")),
+                quantity=amount(field(event, "l")),
+                price=amount(field(event, "L")),
+                quote_quantity=amount(field(event, "Y")),
+                fee=amount(field(event, "n")),
                 fee_asset=str(event.get("N") or ""),
-                at=moment(_field(event, "T")),
+                at=moment(field(event, "T")),
             ),
         )
     # When an order is cancelled "c" names the cancellation and "C" the order.
-    return OrderNews(VenueOrder(str(event.get("C") or _field(event, "c")), order_id, symbol, report, trades))
+    return OrderNews(VenueOrder(str(event.get("C") or field(event, "c")), order_id, symbol, report, trades))
 
 
 def balances_of(body: Mapping[str, Any]) -> VenueBalances:
     """GET /api/v3/account: {"updateTime": 123456789, "balances": [{"asset": "BTC", "free": "1.0", "locked": "0.0"}]}"""
-    total = {str(row["asset"]): amount(row["free"]) + amount(row["locked"]) for row in _field(body, "balances")}
+    total = {str(row["asset"]): amount(row["free"]) + amount(row["locked"]) for row in field(body, "balances")}
     held = {asset: quantity for asset, quantity in total.items() if quantity}
-    return VenueBalances(held, moment(_field(body, "updateTime")))
+    return VenueBalances(held, moment(field(body, "updateTime")))
 
 
 def deposits_of(rows: Sequence[Mapping[str, Any]]) -> list[VenueDeposit]:
@@ -168,22 +144,30 @@ def instrument_of(venue: str, info: Mapping[str, Any], taker_fee: Decimal) -> In
     "stepSize": "0.0001"}, {"filterType": "PRICE_FILTER", "tickSize": "0.01"}, {"filterType": "NOTIONAL",
     "minNotional": "5"}]}
     """
-    filters = {str(row["filterType"]): row for row in _field(info, "filters")}
-    lot, price = _field(filters, "LOT_SIZE"), _field(filters, "PRICE_FILTER")
+    filters = {str(row["filterType"]): row for row in field(info, "filters")}
+    lot, price = field(filters, "LOT_SIZE"), field(filters, "PRICE_FILTER")
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {"minNotional": "0"}
-    lot_step, tick_size = amount(_field(lot, "stepSize")).normalize(), amount(_field(price, "tickSize")).normalize()
+    lot_step, tick_size = amount(field(lot, "stepSize")).normalize(), amount(field(price, "tickSize")).normalize()
     if not lot_step or not tick_size:
         raise ValueError(f"{info.get('symbol')}: steps must be positive")
     return Instrument(
         venue=venue,
-        symbol=str(_field(info, "symbol")),
-        base=str(_field(info, "baseAsset")),
-        quote=str(_field(info, "quoteAsset")),
+        symbol=str(field(info, "symbol")),
+        base=str(field(info, "baseAsset")),
+        quote=str(field(info, "quoteAsset")),
         lot_step=lot_step,
-        min_quantity=amount(_field(lot, "minQty")).normalize(),
-        max_quantity=amount(_field(lot, "maxQty")).normalize(),
+        min_quantity=amount(field(lot, "minQty")).normalize(),
+        max_quantity=amount(field(lot, "maxQty")).normalize(),
         tick_size=tick_size,
-        min_notional=amount(_field(notional, "minNotional")).normalize(),
+        min_notional=amount(field(notional, "minNotional")).normalize(),
         taker_fee=taker_fee,
-        tradable=_field(info, "status") == "TRADING" and info.get("isSpotTradingAllowed", True) is True,
+        tradable=field(info, "status") == "TRADING" and info.get("isSpotTradingAllowed", True) is True,
     )
+
+
+def book_of(body: Mapping[str, Any]) -> Book:
+    """GET /api/v3/depth: {"lastUpdateId": 1, "bids": [["4.00", "431.0"]], "asks": [["4.02", "12.0"]]}."""
+    if not isinstance(body, Mapping) or "bids" not in body or "asks" not in body:
+        raise ValueError("not a book")
+    sides = [tuple(Level(amount(row[0]), amount(row[1])) for row in body[side]) for side in ("bids", "asks")]
+    return Book(*sides)

@@ -9,7 +9,7 @@ import orjson
 import websockets
 from websockets.asyncio.client import connect
 
-from services.order_executor.adapters.binance_parse import news_of
+from services.order_executor.adapters.binance.parse import news_of
 from shared.core.errors import RetryLater, Stop
 from shared.venues.port import UserNews
 

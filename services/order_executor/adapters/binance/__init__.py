@@ -1,0 +1,1 @@
+"""Binance spot, and every venue that speaks its dialect."""

@@ -1,0 +1,1 @@
+"""Bybit spot, unified account."""

@@ -1,0 +1,1 @@
+"""Faults between the venue and its clients, injected on request."""

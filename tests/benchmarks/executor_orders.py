@@ -1,0 +1,219 @@
+"""Orders through the executor, beside the bare ccxt client: ``python -m tests.benchmarks.executor_orders [--json]``.
+
+A simulated exchange, PostgreSQL (fsync and synchronous_commit on) and NATS of its own, the executor a process of its
+own. First plans one at a time: from the plan's publication to its last booked fill. Then all at once: orders booked per
+second. Then the bare client (ccxt's async binance) sends the very same orders to the same exchange, each time as many
+at once as the executor did. Every order of the executor is committed as an intent before it is sent, and booked with
+its fills and events after; the bare client keeps nothing. Overhead: the executor's time over the bare client's, less 1.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import nats
+from ccxt.async_support.binance import binance
+
+from deploy.provision import provision_streams
+from shared.contracts import subjects
+from shared.contracts.plans import RebalancePlanned
+from shared.contracts.wire import Meta, headers_of, payload_of
+from tests.benchmarks.ledger_posting import durable_postgres
+from tests.servers import EmbeddedNats
+from tests.services.order_executor.faulty_way import FaultyWay
+from tests.services.order_executor.rig import Exchange, ExchangeProcess, Rows, Stack, eventually, plan_for
+
+CONCURRENT = 16
+TARGETS = {"BTC": "40", "ETH": "30", "SOL": "30"}
+_ORDERS = """
+SELECT o.*, p.body->>'decided_at' AS decided_at, (SELECT max(received_at) FROM executor.fills f
+WHERE f.plan_id = o.plan_id) AS last_fill FROM executor.orders o JOIN executor.plans p USING (plan_id)
+WHERE o.strategy_id LIKE $1 ORDER BY o.intended_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a number of orders took: seconds in all, milliseconds by plan."""
+
+    orders: int
+    wall_s: float
+    plans_ms: Sequence[float]
+
+    @property
+    def per_s(self) -> float:
+        """Orders per second."""
+        return self.orders / self.wall_s
+
+    @property
+    def p50_ms(self) -> float:
+        """The median plan."""
+        return statistics.median(self.plans_ms)
+
+
+async def plans(stack: Stack, prefix: str, count: int) -> list[RebalancePlanned]:
+    """First purchases of 1200 USDT by strategies of their own."""
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    return [
+        await plan_for(stack.exchange, f"{prefix}{n}", TARGETS, {"USDT": "1200"}, kind="initial", expires_at=later)
+        for n in range(count)
+    ]
+
+
+async def closed(stack: Stack, prefix: str, count: int) -> bool:
+    query = "SELECT FROM executor.plans WHERE strategy_id LIKE $1 AND outcome IS NOT NULL"
+    return len(await stack.rows(query, f"{prefix}%")) == count
+
+
+async def one_at_a_time(stack: Stack, prefix: str, count: int) -> tuple[Taken, Rows]:
+    """Plans one after the other, each once the one before has closed."""
+    took_ms, start = [], time.perf_counter()
+    for number in range(count):
+        (plan,) = await plans(stack, f"{prefix}{number}-", 1)
+        published = datetime.now(UTC)
+        await stack.send_plan(plan)
+        await stack.closed(plan)
+        query = "SELECT max(received_at) AS at FROM executor.fills WHERE plan_id = $1"
+        ((last,),) = await stack.rows(query, plan.plan_id)
+        took_ms.append((last - published).total_seconds() * 1000)
+    rows = await stack.rows(_ORDERS, f"{prefix}%")
+    return Taken(len(rows), time.perf_counter() - start, took_ms), rows
+
+
+async def all_at_once(stack: Stack, count: int) -> tuple[Taken, Rows]:
+    """As many plans as there are, as fast as the executor takes them."""
+    waiting = await plans(stack, "many", count)
+    client = await nats.connect(stack.nats_url)
+    start = datetime.now(UTC)
+    meta = [Meta(plan.plan_id, "benchmark", start, plan.plan_id, "") for plan in waiting]
+    stream = client.jetstream()
+    await asyncio.gather(
+        *(
+            stream.publish(subjects.plans(plan.strategy_id), payload_of(plan), headers=headers_of(plan, about))
+            for plan, about in zip(waiting, meta, strict=True)
+        )
+    )
+    await client.close()
+    await eventually(lambda: closed(stack, "many", count), 300)
+    rows = await stack.rows(_ORDERS, "many%")
+    wall_s = (max(row["last_fill"] for row in rows) - start).total_seconds()
+    return Taken(len(rows), wall_s, [wall_s * 1000]), rows
+
+
+class BareClient:
+    """ccxt's own client on an account of its own."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._client = binance({"apiKey": exchange.key, "secret": exchange.secret, "enableRateLimit": False})
+        self._client.has["fetchCurrencies"] = False
+        self._client.options |= {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
+        for name, url in self._client.urls["api"].items():
+            if isinstance(url, str) and "/api/" in url:
+                self._client.urls["api"][name] = exchange.url + url[url.index("/api/") :]
+
+    async def open(self) -> None:
+        await self._client.load_markets()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def send(self, row: Any) -> None:
+        """One order as the executor sent it."""
+        symbol, side = f"{row['asset']}/{row['quote']}", row["side"].lower()
+        parameters = {"timeInForce": "IOC", "newClientOrderId": row["client_order_id"]}
+        await self._client.create_order(symbol, "limit", side, row["quantity"], row["limit_price"], parameters)
+
+    async def trade(self, rows: Rows, at_once: int) -> Taken:
+        """Every phase's orders together, so many plans at a time."""
+        phases: dict[tuple[str, int], list[Any]] = {}
+        for row in rows:
+            phases.setdefault((row["plan_id"], row["round"]), []).append(row)
+        waiting, took_ms = iter(list(phases.values())), []
+
+        async def worker() -> None:
+            for phase in waiting:
+                began = time.perf_counter()
+                await asyncio.gather(*(self.send(row) for row in phase))
+                took_ms.append((time.perf_counter() - began) * 1000)
+
+        start = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(at_once)))
+        return Taken(len(rows), time.perf_counter() - start, took_ms)
+
+
+async def measure(dsn: str, folder: Path, alone: int, many: int) -> dict[str, object]:
+    """All figures of one run."""
+    server, process = EmbeddedNats(), ExchangeProcess(folder)
+    exchange, other = Exchange(process), Exchange(process)
+    try:
+        await provision_streams(server.url)
+        for account in (exchange, other):
+            await account.start()
+            await account.deposit("first", "USDT", "100000000")
+        way = FaultyWay(exchange.url)
+        way.url = exchange.url  # straight to the exchange
+        stack = Stack(server.url, dsn, exchange, way)
+        stack.further = {
+            "TRIMTAB_CONCURRENT_PLANS": str(CONCURRENT),
+            "TRIMTAB_GUARD_ORDERS_PER_MINUTE": "1000000",
+            "TRIMTAB_GUARD_DAY_NOTIONAL": "1000000000",
+            "TRIMTAB_REQUEST_TIMEOUT_MS": "5000",
+        }
+        await stack.open()
+        stack.process()
+        await one_at_a_time(stack, "warm", 3)
+        single, single_rows = await one_at_a_time(stack, "alone", alone)
+        together, rows = await all_at_once(stack, many)
+        await stack.close()
+        bare = BareClient(other)
+        await bare.open()
+        await bare.trade(single_rows[:9], 1)
+        bare_single = await bare.trade(single_rows, 1)
+        bare_together = await bare.trade(rows, CONCURRENT)
+        await bare.close()
+        for account in (exchange, other):
+            await account.stop()
+    finally:
+        process.process.end()
+        server.stop()
+    return {
+        "orders_alone": single.orders,
+        "plan_to_last_fill_p50_ms": round(single.p50_ms, 1),
+        "bare_phase_p50_ms": round(bare_single.p50_ms, 1),
+        "plan_overhead": round(single.p50_ms / bare_single.p50_ms - 1, 2),
+        "orders_together": together.orders,
+        "executor_orders_per_s": round(together.per_s, 1),
+        "bare_orders_per_s": round(bare_together.per_s, 1),
+        "overhead": round(bare_together.per_s / together.per_s - 1, 2),
+        "at_once": CONCURRENT,
+        "worth": str(sum((row["quantity"] * row["limit_price"] for row in rows), Decimal(0)).quantize(Decimal(1))),
+    }
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--alone", type=int, default=30, help="plans one at a time")
+    parser.add_argument("--plans", type=int, default=200, help="plans at once")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with durable_postgres() as dsn, tempfile.TemporaryDirectory(prefix="trimtab-benchmark-") as folder:
+        figures = asyncio.run(measure(dsn, Path(folder), options.alone, options.plans))
+    if options.json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:26} {value}")
+
+
+if __name__ == "__main__":
+    main()
