@@ -363,7 +363,7 @@ class Stack:
         meta = Meta(name, "test", datetime.now(UTC), name, "")
         try:
             reply = await client.request(
-                subjects.halt_commands("paper"), payload_of(command), timeout=2, headers=headers_of(command, meta)
+                subjects.halt_commands("paper"), payload_of(command), timeout=30, headers=headers_of(command, meta)
             )
         finally:
             await client.close()
