@@ -123,6 +123,7 @@ def build_app(settings: Settings) -> ExchangeApp:
     try:
         venue = _build_venue(settings, store, prices)
     except BaseException:
+        # Nobody else knows of the store yet: left open, it would keep its folder locked.
         store.close()
         raise
     return ExchangeApp(settings, store, venue)

@@ -176,6 +176,7 @@ class _Keepalive:
         try:
             await self._message.in_progress()
         except Exception:
+            # Without the signal the message comes again, which every handler bears; the work under way goes on.
             log.warning("in-progress signal not sent", exc_info=True)
 
     def cancel(self) -> None:

@@ -99,6 +99,7 @@ class _Serving:
         except Stop:
             raise
         except Exception:
+            # Whoever asked gets an answer whatever happened, and may ask again with the same id; the log has the cause.
             log.exception("%s: %s (%s) failed", self._source, command.TYPE, meta.message_id)
             return CommandDeferred(message="internal error; nothing is known to have changed", after_s=DEFER_AFTER_S)
 

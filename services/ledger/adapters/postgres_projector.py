@@ -89,6 +89,7 @@ class Projector:
         except asyncpg.PostgresError as error:
             raise Stop(f"the results cannot be written: {error!r}") from error
         except BaseException:
+            # Cancelled ones, too: the transaction is rolled back, and what is remembered may be ahead of it.
             self._memory.forget()
             raise
 
