@@ -81,7 +81,8 @@ class HaltStore:
         """
         await self._pool.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = current_setting('application_name') AND state = 'idle in transaction' "
+            "AND application_name = current_setting('application_name') AND wait_event = 'ClientRead' "
+            "AND xact_start IS NOT NULL "  # not its state: that of one who was to send rows is "active"
             "AND pid <> pg_backend_pid() AND state_change < now() - make_interval(secs => $1)",
             _LOCK_TIMEOUT_MS / 1000,
         )
