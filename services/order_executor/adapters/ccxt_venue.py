@@ -73,12 +73,10 @@ class CcxtVenue:
             signed = wire.sign(self._dialect.order_call(named, wire.now()))
             if wait_s := wire.wait_s(signed):
                 raise NotSent(f"nothing may be asked for {wait_s:.1f} s more", retry_after_s=wait_s)
-            # After signing, so that nothing but the write follows: a request delayed even later, by a frozen process or
-            # a slow way, is refused by the venue itself when its receive window has passed.
-            if (reason := guard()) is not None:
-                raise NotSent(reason)
             try:
-                body = await wire.send_order(signed)
+                # The guard is asked when nothing but the write follows: a request delayed even later, on a slow way, is
+                # refused by the venue itself when its receive window has passed.
+                body = await wire.send_order(signed, guard)
             except Waits as waits:
                 raise NotSent(str(waits), retry_after_s=waits.wait_s) from waits
         try:

@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import aiohttp
 import ccxt
 
+from services.order_executor.adapters.last_word import AskingConnector, Guard, asked_before_writing
 from shared.core.errors import RetryLater, Stop
 from shared.venues.capabilities import VenueCapabilities, VenueError, Verdict
 from shared.venues.port import OrderRefused, OutcomeUnknown
@@ -131,6 +133,20 @@ class Metered:
     read_error: ReadError
     capabilities: VenueCapabilities
 
+    own_session: bool
+    session: aiohttp.ClientSession | None
+    ssl_context: Any
+    aiohttp_trust_env: bool
+
+    def open(self, lazy: bool = False) -> None:
+        """Prepare the HTTP session, once; like ccxt's, except that its connections ask before they carry an order."""
+        own, self.own_session = self.own_session, False
+        super().open(lazy)  # type: ignore[misc] # of the ccxt class that follows
+        self.own_session = own
+        if own and self.session is None:
+            self.tcp_connector = AskingConnector(ssl=self.ssl_context)
+            self.session = aiohttp.ClientSession(connector=self.tcp_connector, trust_env=self.aiohttp_trust_env)
+
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         """THE way out for every request over HTTP. Raises Waits, having sent nothing."""
         self.rates.take(f"{method} {urlsplit(url).path}")
@@ -230,10 +246,13 @@ class Wire:
         async with asyncio.timeout(self._longest_s):
             return await self.exchange.fetch(signed["url"], signed["method"], signed["headers"], signed["body"])
 
-    async def send_order(self, signed: Mapping[str, Any]) -> Any:
-        """Send an order. Raises Waits, OrderRefused, OutcomeUnknown."""
+    async def send_order(self, signed: Mapping[str, Any], guard: Guard) -> Any:
+        """Send an order if ``guard`` agrees when it is about to be written. Raises Waits, NotSent, OrderRefused,
+        OutcomeUnknown.
+        """
         try:
-            return await self.send(signed)
+            with asked_before_writing(guard):
+                return await self.send(signed)
         except Answered as answered:
             raise self._refusal(answered.error) from answered
         except _LOST as error:

@@ -89,10 +89,12 @@ async def _story(world: World, strategy_id: str) -> None:
         fills_required=2,
     )
     await world.publish(subjects.transfer_commands(venue), withdraw, withdraw.transfer_id)
+    # As the registry does: a strategy is not released before the word on its last withdrawal is there.
+    settled = "SELECT FROM ledger.transfers WHERE transfer_id = $1 AND state <> 'waiting'"
+    await until(world, settled, withdraw.transfer_id)
     release = ReleaseStrategy(transfer_id=f"{strategy_id}.t3", strategy_id=strategy_id, venue=venue, fills_required=3)
     await world.publish(subjects.transfer_commands(venue), release, release.transfer_id)
     await _fill(world, strategy_id, 3, "SELL", "0.005")
-    settled = "SELECT FROM ledger.transfers WHERE transfer_id = $1 AND state <> 'waiting'"
     await until(world, settled, f"{strategy_id}.t3")
     await until(world, _PUBLISHED)
 

@@ -207,8 +207,9 @@ async def test_adapter_when_the_venue_announces_a_cut_has_the_next_connection_re
         (old,) = venue.present
         await old.send(script.leaving)
         await eventually(lambda: len(venue.talks) == 2 and len(venue.present[list(venue.talks)[1]].symbols) == 2)
-        await venue.tell(script.symbols[0], "1", "2")
-        await eventually(lambda: old not in venue.present)
+        while old in venue.present:  # the venue knows of a subscription before the adapter knows that it was heard
+            await venue.tell(script.symbols[0], "1", "2")
+            await asyncio.sleep(0.005)
         assert (len(venue.present), told.connections) == (1, 1)
 
 
