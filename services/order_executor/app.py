@@ -18,6 +18,7 @@ from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.adapters.postgres_reconciliation import ReconciliationStore
+from services.order_executor.adapters.postgres_together import traded_together
 from services.order_executor.halting import HaltSwitch
 from services.order_executor.handlers import Handlers
 from services.order_executor.lease import Lease
@@ -34,6 +35,7 @@ from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned,
 from shared.contracts.wire import Message
 from shared.core.errors import RetryLater, Stop
 from shared.core.guards import GuardLimits
+from shared.core.routing import RoutingPolicy
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
 from shared.messaging.database_postgres import create_pool
@@ -75,7 +77,13 @@ class Executor:
         self._settings = settings
         self._venue = venue
         self._market = MarketView(settings.quotes_max_age_s)
-        self._listing = InstrumentListing(venue, self._market, settings.venue_name, settings.venue_quote)
+        self._listing = InstrumentListing(
+            venue,
+            self._market,
+            settings.venue_name,
+            settings.venue_quote,
+            lists_direct_pairs=settings.routing is RoutingPolicy.DIRECT_WHEN_CHEAPER,
+        )
         self._broker = make_broker(
             settings.nats_url, f"{NAME}-{settings.instance}", user=settings.nats_user, password=settings.nats_password
         )
@@ -106,6 +114,9 @@ class Executor:
         await self._until_answered(keeping, self._listing.read)
         await self._until_answered(keeping, lambda: open_account(self._venue, accounts, lease))
 
+        if settings.routing is RoutingPolicy.DIRECT_WHEN_CHEAPER:
+            for assets in await traded_together(pool, settings.venue_name):
+                self._listing.want(assets)
         guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
         guards.tally = await read_tally(pool, settings.account, settings.venue_name)
         self.health.show("sending", guards.facts)
@@ -114,7 +125,7 @@ class Executor:
         tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
-        handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake)
+        handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake, self._listing.want)
         consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan})
         consume(
             self._broker,

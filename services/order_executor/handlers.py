@@ -1,7 +1,7 @@
 """Message handlers: check, store, start the work."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from services.order_executor.adapters.postgres_holds import HoldStore
@@ -19,13 +19,21 @@ class Handlers:
     """Handlers for one venue account."""
 
     def __init__(
-        self, venue: str, plans: PlanStore, holds: HoldStore, runners: PlanRunners, wake: Callable[[], None]
+        self,
+        venue: str,
+        plans: PlanStore,
+        holds: HoldStore,
+        runners: PlanRunners,
+        wake: Callable[[], None],
+        want: Callable[[Iterable[str]], None],
     ) -> None:
+        """``wake``: the outbox has something new; ``want``: these assets are traded together."""
         self._venue = venue
         self._plans = plans
         self._holds = holds
         self._runners = runners
         self._wake = wake
+        self._want = want
 
     async def on_plan(self, plan: RebalancePlanned, meta: Meta) -> None:
         """Accept the plan and start on it, or drop it: whoever decided it will look again. Raises RetryLater."""
@@ -39,6 +47,7 @@ class Handlers:
         log.info("plan %s (%s) of %s: %s", plan.plan_id, plan.reason, plan.strategy_id, outcome)
         self._wake()
         if outcome in {"accepted", "duplicate_open"}:
+            self._want(line.asset for line in plan.lines)
             self._runners.ensure(plan.plan_id)
 
     async def on_seal(self, command: SealStrategy, meta: Meta) -> None:

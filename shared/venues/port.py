@@ -167,6 +167,9 @@ class Venue(Protocol):
     async def fetch_instruments(self) -> tuple[Instrument, ...]:
         """Every pair against the venue's quote currency with its filters and taker fee, sorted by base."""
 
+    async def fetch_pairs(self) -> tuple[Instrument, ...]:
+        """Every pair there is, whatever it is quoted in, sorted by base and quote."""
+
     async def fetch_balances(self) -> VenueBalances:
         """The whole account."""
 

@@ -163,6 +163,11 @@ class CcxtVenue:
         found = await self._read(self._dialect.instruments(self._wire, self._access))
         return tuple(sorted(found, key=lambda instrument: instrument.base))
 
+    async def fetch_pairs(self) -> tuple[Instrument, ...]:
+        """See the port."""
+        found = await self._read(self._dialect.instruments(self._wire, replace(self._access, quote="")))
+        return tuple(sorted(found, key=lambda instrument: (instrument.base, instrument.quote)))
+
     async def fetch_balances(self) -> VenueBalances:
         """See the port."""
         return await self._read(self._dialect.balances(self._wire))

@@ -59,24 +59,30 @@ class OrderStore:
                 raise Stop(f"plan {plan_id} is closed: somebody else works on it")
             await connection.execute(
                 "INSERT INTO executor.orders (client_order_id, plan_id, strategy_id, account, epoch, round, asset, "
-                "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day, kind) "
-                "SELECT c, $2, $3, $4, $5, $6, a, $7, s, $8, q, p, $9, 'intended', $14, $15 "
-                "FROM unnest($1::text[], $10::text[], $11::text[], $12::numeric[], $13::numeric[]) t (c, a, s, q, p)",
-                [order.client_order_id for order in orders],
+                "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day, kind, detail, "
+                "valued_in, quote_price) "
+                "SELECT c, $1, $2, $3, $4, $5, a, qa, s, d, q, p, $6, 'intended', $7, k, t, v, w "
+                "FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::numeric[], "
+                "$14::numeric[], $15::text[], $16::text[], $17::text[], $18::numeric[]) "
+                "o (c, a, qa, s, d, q, p, k, t, v, w)",
                 plan_id,
                 strategy_id,
                 self._lease.account,
                 self._lease.epoch,
                 orders[0].round,
-                orders[0].quote,
-                orders[0].side.value,
                 orders[0].send_deadline,
+                market_day,
+                [order.client_order_id for order in orders],
                 [order.asset for order in orders],
+                [order.quote for order in orders],
                 [order.symbol for order in orders],
+                [order.side.value for order in orders],
                 [order.quantity for order in orders],
                 [order.limit_price for order in orders],
-                market_day,
-                orders[0].kind.value,
+                [order.kind.value for order in orders],
+                [order.detail for order in orders],
+                [order.valued_in for order in orders],
+                [order.quote_price for order in orders],
             )
             await add_events(connection, [self._changed(order) for order in orders])
 
@@ -273,6 +279,8 @@ class OrderStore:
             fee_asset=trade.fee_asset,
             market_time=trade.at,
             received_at=datetime.now(UTC),
+            valued_in=order.valued_in,
+            quote_price=order.quote_price,
         )
         name = f"fill.{self._venue}.{trade.trade_id}"
         return Announcement(
