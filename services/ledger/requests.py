@@ -127,7 +127,9 @@ def _deciding_fields(body: Body) -> Sequence[object]:
         case OrderFilled():
             side = body.side.lower()
             amounts = (body.quantity, body.quote_quantity, body.fee, body.price)
-            return (body.venue, body.trade_id, body.strategy_id, side, body.base, body.quote, body.fee_asset, *amounts)
+            valued = (body.valued_in, body.quote_price) if body.valued_in else ()
+            what = (body.base, body.quote, body.fee_asset, *amounts, *valued)
+            return (body.venue, body.trade_id, body.strategy_id, side, *what)
         case DepositObserved():
             return (body.venue, body.deposit_id, body.asset, body.amount)
         case FundStrategy():
