@@ -47,8 +47,9 @@ from shared.core.planning import (
 )
 from shared.core.position import PlanOutcome
 from shared.core.raising import has_raised, raising_orders
-from shared.core.routing import DirectDraft, DirectPair, route_in_words, routed, worth_quoted
+from shared.core.routing import DirectDraft, DirectPair, route_in_words, routed, routes_in, worth_quoted
 from shared.core.situation import EXIT, WITHDRAW
+from shared.core.styled_orders import at_the_touch
 
 MAX_CYCLES = 60
 FIRST_BUY_ROOM_BPS = Decimal(5)
@@ -245,7 +246,7 @@ def _routes(
     if not (pairs and takes and sells_to_buy):
         return (), phase.drafts
     cycle = sized.cycle.cycle
-    buys = _buys(_after_sales(sized.planning, phase.drafts), cycle)
+    buys = buy_orders(at_the_touch(_after_sales(sized.planning, phase.drafts)))
     routes = routed(with_buy_room(sized.planning, cycle), phase.drafts, buys.drafts, pairs)
     return routes.direct, routes.sells
 
@@ -328,7 +329,8 @@ def _close(
         # An exit whose orders all came to nothing is tried again: it is over only once nothing was worth sending.
         is_over = not blocked and (not record.orders or (settled and record.plan.kind != EXIT))
         outcome = PlanOutcome.NOTHING_TRADABLE if is_over else PlanOutcome.PARTIAL
-    detail = ",".join(dict.fromkeys(notes))
+    routes = [order.detail for order in record.orders if order.filled_quantity and routes_in(order.detail)]
+    detail = ",".join(dict.fromkeys([*notes, *routes]))
     return Close(outcome, detail, drift)
 
 

@@ -12,6 +12,9 @@ The direct pair is taken when D > L, and its limit is never beyond the price at 
 is not dearer than the two legs at their touches. So a wrong quote of the direct pair alone costs nothing: too good a
 price is a limit that nothing meets, too bad a one is not used.
 
+What a route saves belongs to all targets: of the A that is not needed any more, its own share stays A, and the share
+of B is moved there with the rest.
+
 Costs are told in basis points of the value at mid prices: 1 - D / M and 1 - L / M with M = mid_A / mid_B.
 """
 
@@ -20,11 +23,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from shared.core.legs import PlanningInput, tradable
+from shared.core.legs import PlanningInput, target_share, tradable
 from shared.core.market import Instrument, Quote
 from shared.core.matching import BPS, Side
 from shared.core.money import ONE, ZERO, ceil_to_step, exact, floor_to_step
 from shared.core.planning import OrderDraft
+
+_DIRECT = "direct:"
+_TENTH = Decimal("0.1")
 
 
 class RoutingPolicy(StrEnum):
@@ -51,8 +57,8 @@ class DirectPair:
 class DirectDraft:
     """An order on a direct pair: ``quantity`` in its base, ``limit_price`` in its quote.
 
-    ``takes``: the most of the sold asset that it can take, fee on top included; ``brings``: of the bought asset, at the
-    touch, after the fee. Costs in basis points of the value at mid prices.
+    ``takes`` of the sold asset and ``brings`` of the bought one at the touch, fees included; ``takes_at_most`` at the
+    limit. Costs in basis points of the value at mid prices.
     """
 
     pair: Instrument
@@ -62,6 +68,7 @@ class DirectDraft:
     sold: str
     bought: str
     takes: Decimal
+    takes_at_most: Decimal
     brings: Decimal
     direct_bps: Decimal
     legs_bps: Decimal
@@ -91,9 +98,22 @@ class _Route:
         return Side.SELL if self.pair.instrument.base == self.sell.asset else Side.BUY
 
     @property
+    def saved(self) -> Decimal:
+        """Share of what is sold that the legs would take beyond it to bring as much."""
+        return self.brought / self.by_legs - 1
+
+    @property
     def rank(self) -> tuple[Decimal, str]:
         """What saves most comes first."""
         return -self.brought / self.by_legs, self.pair.instrument.symbol
+
+
+@dataclass(frozen=True, slots=True)
+class _Sale:
+    """What is still to be sold of an asset, and what of it is held beside what direct orders may take."""
+
+    quantity: Decimal
+    held: Decimal
 
 
 @exact
@@ -102,12 +122,13 @@ def routed(
 ) -> Routed:
     """Sales and the purchases they are to pay for, with all that is cheaper on a direct pair moved there.
 
-    ``buys``: what would be bought from the proceeds. Direct orders take from each asset no more than its sale, and
-    bring no more of each than its purchase; the pair's filters hold; what they leave of a sale is left out when it is
-    too small for an order. What is not routed, or does not trade, goes through the quote currency. The slippage bound
-    of ``planning`` holds for direct limits too.
+    ``buys``: what would be bought from the proceeds. Direct orders take from each asset no more than its sale at the
+    touch, and at their limits no more than is held; they bring no more of each than its purchase and its share of what
+    is saved; the pair's filters hold. What they leave of a sale is left out when it is too small for an order. What is
+    not routed, or does not trade, goes through the quote currency. The slippage bound of ``planning`` holds for direct
+    limits too.
     """
-    to_sell = {draft.asset: draft.quantity for draft in sells}
+    open_sales = {draft.asset: _Sale(draft.quantity, planning.holdings[draft.asset]) for draft in sells}
     to_buy = {draft.asset: draft.quantity * planning.instruments[draft.asset].buying_keeps for draft in buys}
     by_assets: dict[frozenset[str], list[DirectPair]] = {}
     for pair in pairs:
@@ -120,13 +141,16 @@ def routed(
     )
     direct = []
     for route in sorted((route for route in found if route is not None), key=lambda route: route.rank):
-        draft = _sized(planning, route, to_sell[route.sell.asset], to_buy[route.buy.asset])
+        sale = open_sales[route.sell.asset]
+        draft = _sized(planning, route, sale, to_buy[route.buy.asset])
         if draft is not None:
             direct.append(draft)
-            to_sell[draft.sold] -= draft.takes
-            to_buy[draft.bought] -= draft.brings
+            kept = draft.takes * route.saved * target_share(planning, draft.sold)
+            held = sale.held - draft.takes_at_most
+            open_sales[draft.sold] = _Sale(min(max(ZERO, sale.quantity - draft.takes - kept), held), held)
+            to_buy[draft.bought] = max(ZERO, to_buy[draft.bought] - draft.brings)
     routed_assets = {draft.sold for draft in direct}
-    rest = [_rest(planning, sell, to_sell[sell.asset]) if sell.asset in routed_assets else sell for sell in sells]
+    rest = [_rest(planning, sell, open_sales[sell.asset]) if sell.asset in routed_assets else sell for sell in sells]
     return Routed(tuple(direct), tuple(draft for draft in rest if draft is not None))
 
 
@@ -158,16 +182,19 @@ def _route(planning: PlanningInput, sell: OrderDraft, buy: OrderDraft, pair: Dir
     return _Route(pair, sell, buy, limit, brought, by_legs) if is_met and brought > by_legs else None
 
 
-def _sized(planning: PlanningInput, route: _Route, to_sell: Decimal, to_buy: Decimal) -> DirectDraft | None:
+def _sized(planning: PlanningInput, route: _Route, sale: _Sale, to_buy: Decimal) -> DirectDraft | None:
     """The order of a route, as large as both sides and the filters allow; None when that is too small."""
     listed, limit = route.pair.instrument, route.limit
     if route.side is Side.SELL:
-        per_unit, brings = ONE, route.pair.quote.bid * (1 - listed.taker_fee)
+        takes = at_most = ONE
+        brings = route.pair.quote.bid * (1 - listed.taker_fee)
         smallest_price = limit
     else:
-        per_unit, brings = limit * listed.buying_costs, listed.buying_keeps
+        takes, at_most = route.pair.quote.ask * listed.buying_costs, limit * listed.buying_costs
+        brings = listed.buying_keeps
         smallest_price = route.pair.quote.ask
-    most = min(to_sell / per_unit, to_buy / brings, listed.max_quantity)
+    wanted = to_buy * (1 + route.saved * target_share(planning, route.buy.asset))
+    most = min(sale.quantity / takes, sale.held / at_most, wanted / brings, listed.max_quantity)
     quantity = floor_to_step(max(most, ZERO), listed.lot_step)
     if quantity <= 0 or quantity < listed.min_quantity or quantity * smallest_price < listed.min_notional:
         return None
@@ -179,17 +206,18 @@ def _sized(planning: PlanningInput, route: _Route, to_sell: Decimal, to_buy: Dec
         limit_price=limit,
         sold=route.sell.asset,
         bought=route.buy.asset,
-        takes=quantity * per_unit,
+        takes=quantity * takes,
+        takes_at_most=quantity * at_most,
         brings=quantity * brings,
         direct_bps=(1 - route.brought / mids) * BPS,
         legs_bps=(1 - route.by_legs / mids) * BPS,
     )
 
 
-def _rest(planning: PlanningInput, sell: OrderDraft, quantity: Decimal) -> OrderDraft | None:
+def _rest(planning: PlanningInput, sell: OrderDraft, sale: _Sale) -> OrderDraft | None:
     """What is left of a sale, None when the venue would not take it."""
     listed = planning.instruments[sell.asset]
-    rest = floor_to_step(quantity, listed.lot_step)
+    rest = floor_to_step(sale.quantity, listed.lot_step)
     touch = sell.value / sell.quantity
     smallest = max(listed.min_quantity, listed.min_notional / min(sell.limit_price, touch))
     return replace(sell, quantity=rest, value=rest * touch) if rest > 0 and rest >= smallest else None
@@ -202,6 +230,14 @@ def worth_quoted(pair: Instrument, quotes: Mapping[str, Quote]) -> Decimal:
 
 
 def route_in_words(draft: DirectDraft, quote: str) -> str:
-    """The route and the costs compared: "direct BTC -> ETH: 12.0 bps on ETHBTC, 24.0 bps through USDT"."""
-    direct, legs = (bps.quantize(Decimal("0.1")) for bps in (draft.direct_bps, draft.legs_bps))
-    return f"direct {draft.sold} -> {draft.bought}: {direct} bps on {draft.pair.symbol}, {legs} bps through {quote}"
+    """The route and the costs compared: "direct:BTC to ETH on ETHBTC at 12.0 bps instead of 24.0 bps through USDT"."""
+    direct, legs = (bps.quantize(_TENTH) for bps in (draft.direct_bps, draft.legs_bps))
+    return (
+        f"{_DIRECT}{draft.sold} to {draft.bought} on {draft.pair.symbol} at {direct} bps "
+        f"instead of {legs} bps through {quote}"
+    )
+
+
+def routes_in(detail: str) -> tuple[str, ...]:
+    """The routes named among the notes of an order or of a plan's end (divided by commas), without their mark."""
+    return tuple(note.removeprefix(_DIRECT) for note in detail.split(",") if note.startswith(_DIRECT))

@@ -141,7 +141,9 @@ async def test_commands_when_the_strategy_is_locked_come_again_instead_of_being_
     try:
         plans = PlanStore(pool)
         await plans.accept(record(*CASH).plan, META, NOW)
-        handlers = Handlers("paper", plans, HoldStore(pool), cast(PlanRunners, None), lambda: None, set)  # no plan gets far
+        handlers = Handlers(
+            "paper", plans, HoldStore(pool), cast(PlanRunners, None), lambda: None, set
+        )  # no plan gets far
         async with holder.transaction():
             await holder.execute("SELECT FROM executor.strategies FOR UPDATE")
             with pytest.raises(RetryLater):
