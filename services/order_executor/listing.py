@@ -72,8 +72,7 @@ class InstrumentListing:
         """Read them once, as soon as the venue answers."""
         while True:
             try:
-                venue = self._venue
-                pairs = await (venue.fetch_pairs() if self._lists_direct_pairs else venue.fetch_instruments())
+                pairs = await self._venue.fetch_instruments(in_any_quote=self._lists_direct_pairs)
                 newest = tuple(pair for pair in pairs if pair.quote == self._quote)
             except (RetryLater, ValueError) as error:
                 log.info("instruments cannot be read now: %s", error)

@@ -20,7 +20,7 @@ class Answers:
     def __init__(self, *lists: tuple[Instrument, ...]) -> None:
         self._lists = list(lists)
 
-    async def fetch_instruments(self) -> tuple[Instrument, ...]:
+    async def fetch_instruments(self, *, in_any_quote: bool = False) -> tuple[Instrument, ...]:
         return self._lists.pop(0)
 
 
