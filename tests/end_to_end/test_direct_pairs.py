@@ -32,7 +32,7 @@ async def test_strategy_when_its_assets_have_pairs_trades_through_them_and_says_
     async with running_stack(tmp_path, market, [TIGHT], lockstep=True) as running:
         async with lockstep(running.stack, running.exchange) as driver:
             await driver.run(running.session, Ending(until_end=True), asyncio.Event())
-        ((strategy_id,),) = [(one["id"],) for one in (await running.gateway.get("/strategies"))["strategies"]]
+        (strategy_id,) = [one["id"] for one in (await running.gateway.get("/strategies"))["strategies"]]
         report: dict[str, Any] = await running.report()
         connection = await asyncpg.connect(running.stack.postgres_dsn)
         try:
@@ -46,7 +46,8 @@ async def test_strategy_when_its_assets_have_pairs_trades_through_them_and_says_
     assert orders["filled"] > 10
     assert orders["unclear"] == 0
     assert books.differences == ()
-    assert report["books"]["balanced"] is True, report["books"]
+    assert report["ledger"]["balanced"], report["ledger"]
+    assert report["ledger"]["equals_venue"], report["ledger"]
     assert asked.returncode == 0, asked.stderr
     assert " Traded directly: " in asked.stdout, asked.stdout
     assert " bps through USDT" in asked.stdout
