@@ -23,7 +23,7 @@ from shared.core.strategy import StrategyStatus
 from tests.core.portfolio_samples import AT, instrument
 
 D = Decimal
-COLUMNS = 6
+COLUMNS = 8
 NEVER_MS = 2**62
 NEAR_ENOUGH = 1e-9
 _RUN_AGAIN = frozenset({PlanOutcome.EXPIRED, PlanOutcome.STALE, PlanOutcome.PARTIAL})
@@ -243,4 +243,4 @@ def _next_peak(first: float, step: float, peak: float) -> float:
     """The lowest of first, first + step, ... above the peak, a little early."""
     if peak < first:
         return first
-    return first + step * (math.floor((peak - first) / step + 1e-6) + 1)
+    return first + step * (math.floor((peak - first) / step - 1e-6) + 1)

@@ -61,7 +61,7 @@ PLACES_OF_LIBRARIES = (
     PlaceOfLibrary("faststream", ("shared/messaging/*.py", TESTS)),
     PlaceOfLibrary("nats", ("shared/messaging/*.py", TESTS)),
     PlaceOfLibrary("fastapi", ("services/gateway/*.py", TESTS)),
-    PlaceOfLibrary("aiohttp", ("services/simulated_exchange/*.py", TESTS)),
+    PlaceOfLibrary("aiohttp", ("services/simulated_exchange/*.py", "services/order_executor/adapters/*.py", TESTS)),
     PlaceOfLibrary("typer", ("deploy/*.py", TESTS)),
     PlaceOfLibrary("rich", ("deploy/*.py", TESTS)),
 )
