@@ -114,9 +114,7 @@ class Executor:
         await self._until_answered(keeping, self._listing.read)
         await self._until_answered(keeping, lambda: open_account(self._venue, accounts, lease))
 
-        if settings.routing is RoutingPolicy.DIRECT_WHEN_CHEAPER:
-            for assets in await traded_together(pool, settings.venue_name):
-                self._listing.want(assets)
+        await self._want_direct_pairs(pool)
         guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
         guards.tally = await read_tally(pool, settings.account, settings.venue_name)
         self.health.show("sending", guards.facts)
@@ -165,6 +163,12 @@ class Executor:
     def background(self) -> Sequence[Coroutine[Any, Any, Any]]:
         """The lease, the outbox, prices, instruments, deposits and the user stream."""
         return self._background
+
+    async def _want_direct_pairs(self, pool: Any) -> None:
+        """Have the pairs listed that the strategies there are may be routed through, before their next plans come."""
+        if self._settings.routing is RoutingPolicy.DIRECT_WHEN_CHEAPER:
+            for assets in await traded_together(pool, self._settings.venue_name):
+                self._listing.want(assets)
 
     def _reconciler(self, pool: Any, accounts: AccountStore, lease: Lease, wake: Callable[[], None]) -> Reconciler:
         settings = self._settings
