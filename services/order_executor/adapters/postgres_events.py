@@ -37,10 +37,7 @@ async def add_events(connection: Any, events: Sequence[Announcement]) -> None:
 async def change_and_tell(
     connection: Any, change: str, arguments: Sequence[object], events: Sequence[Announcement]
 ) -> None:
-    """Make a change (one statement) and add the events that tell of it, in one round trip; see ``add_events``."""
-    if not events:
-        await connection.execute(change, *arguments)
-        return
+    """Make a change (one statement) and add the events that tell of it, at least one, in one round trip."""
     first = len(arguments) + 1
     adding = _ADD.format(*range(first, first + 4))
     await connection.execute(f"WITH changed AS ({change}) {adding}", *arguments, *_columns(events))
