@@ -36,7 +36,6 @@ class Handlers:
         except UNAVAILABLE as error:
             raise RetryLater(f"the database does not answer: {error!r}") from error
         log.info("plan %s (%s) of %s: %s", plan.plan_id, plan.reason, plan.strategy_id, outcome)
-        self._wake()
 
     async def on_seal(self, command: SealStrategy, meta: Meta) -> None:
         """Seal the strategy, now or with the end of its open plan. Raises RetryLater."""

@@ -99,26 +99,33 @@ class PlanRunners:
         """Accept a plan and work on it; returns what ``PlanStore.accept`` does. The intents of its first phase are
         committed with it when there is room, and all that their sizes hang on is known.
         """
-        accept, now = self._tools.plans.accept, datetime.now(UTC)
-        ready = None if self._room.locked() else self._first_phase(plan)
-        if ready is None:
-            outcome = await accept(plan, meta, now)
-            if outcome in {"accepted", "duplicate_open"}:
-                self.ensure(plan.plan_id)
-            return outcome
-        day, add_intents = ready.guards.market_day, self._tools.orders.add_intents
-        await self._room.acquire()  # there is room, so nobody is waited for
+        ready = None if self._room.locked() or self._is_ending else self._first_phase(plan)
+        if ready is not None:
+            outcome = await self._begin_with(ready, plan, meta)
+            if outcome == "accepted":
+                return outcome  # the relay is woken once it has traded, and looks by itself when that takes long
+        else:
+            outcome = await self._tools.plans.accept(plan, meta, datetime.now(UTC))
+        self._tools.wake()
+        if outcome in {"accepted", "duplicate_open"}:
+            self.ensure(plan.plan_id)
+        return outcome
+
+    async def _begin_with(self, ready: _Ready, plan: RebalancePlanned, meta: Meta) -> str:
+        """Accept a plan with its first phase, and have that go out in the room that there is."""
+        tools, day = self._tools, ready.guards.market_day
+        await self._room.acquire()  # nobody is waited for
         has_begun = False
         try:
-            outcome = await accept(plan, meta, now, lambda connection: add_intents(connection, ready.step, day))
-            has_begun = outcome == "accepted"
-            if has_begun:
-                self._start(plan.plan_id, ready=ready)
+            outcome = await tools.plans.accept(
+                plan, meta, datetime.now(UTC), lambda connection: tools.orders.add_intents(connection, ready.step, day)
+            )
+            has_begun = outcome == "accepted" and not self._is_ending  # else the next start finds it
         finally:
             if not has_begun:
                 self._room.release()
-        if outcome == "duplicate_open":
-            self.ensure(plan.plan_id)
+        if has_begun:
+            self._start(plan.plan_id, ready=ready)
         return outcome
 
     def _start(self, plan_id: str, *, may_rest: bool = False, ready: _Ready | None = None) -> None:

@@ -75,7 +75,7 @@ async def test_bookings_when_one_is_under_way_go_together_with_the_next() -> Non
     assert await first == {"a"}
     done = await asyncio.gather(*others, return_exceptions=True)
     assert transactions.batches == [("alone",), ("a",), ("b", "c", "d")]
-    assert done[0] == done[2] == {"b", "c", "d"}
+    assert done[0] == done[2] == frozenset("bcd")
     assert isinstance(done[1], asyncio.CancelledError)
 
 
@@ -85,7 +85,7 @@ async def test_bookings_when_one_of_them_fails_leave_the_others_booked() -> None
     queue = BookingQueue(transactions)
     done = await asyncio.gather(*(queue.book([word(name)]) for name in "abc"), return_exceptions=True)
     assert transactions.batches[0] == ("a", "b", "c")
-    assert (done[0], done[2]) == ({"a"}, {"c"})
+    assert (done[0], done[2]) == (frozenset("a"), frozenset("c"))
     assert isinstance(done[1], Stop)
     assert "broken: {'b'}" in str(done[1])
     assert await queue.book([word("later")]) == {"later"}
