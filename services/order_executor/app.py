@@ -50,6 +50,8 @@ from shared.venues.port import Venue
 
 NAME = "order_executor"
 FINISH_S = 5.0
+PLANS_IN_FLIGHT = 8
+"""Plans accepted at once: each waits for its own write to disk, of whichever strategy it is."""
 
 
 def ccxt_venue(settings: Settings) -> Venue:
@@ -120,11 +122,21 @@ class Executor:
         self.health.show("sending", guards.facts)
         plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
         reconciler = self._reconciler(pool, accounts, lease, relay.wake)
-        tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
+        tools = Tools(
+            self._venue,
+            plans,
+            orders,
+            self._market,
+            lease,
+            guards,
+            relay.wake,
+            reconciler.started,
+            lambda: reconciler.has_started,
+        )
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
         handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake, self._listing.want)
-        consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan})
+        consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan}, in_flight=PLANS_IN_FLIGHT)
         consume(
             self._broker,
             EXECUTOR_COMMANDS,

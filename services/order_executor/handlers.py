@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_plans import PlanStore
@@ -41,14 +40,12 @@ class Handlers:
             log.error("plan %s is for the venue %s: dropped", plan.plan_id, plan.venue)
             return
         try:
-            outcome = await self._plans.accept(plan, meta, datetime.now(UTC))
+            outcome = await self._runners.begin(plan, meta)
         except UNAVAILABLE as error:
             raise RetryLater(f"the database does not answer: {error!r}") from error
         log.info("plan %s (%s) of %s: %s", plan.plan_id, plan.reason, plan.strategy_id, outcome)
-        self._wake()
         if outcome in {"accepted", "duplicate_open"}:
             self._want(line.asset for line in plan.lines)
-            self._runners.ensure(plan.plan_id)
 
     async def on_seal(self, command: SealStrategy, meta: Meta) -> None:
         """Seal the strategy, now or with the end of its open plan. Raises RetryLater."""
