@@ -117,9 +117,7 @@ class Executor:
         await self._until_answered(keeping, lambda: open_account(self._venue, accounts, lease))
 
         await self._want_direct_pairs(pool)
-        guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
-        guards.tally = await read_tally(pool, settings.account, settings.venue_name)
-        self.health.show("sending", guards.facts)
+        guards = self.guards = await self._send_guards(pool, switch)
         plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
         reconciler = self._reconciler(pool, accounts, lease, relay.wake)
         tools = Tools(
@@ -136,14 +134,7 @@ class Executor:
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
         handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake, self._listing.want)
-        consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan}, in_flight=PLANS_IN_FLIGHT)
-        consume(
-            self._broker,
-            EXECUTOR_COMMANDS,
-            {SealStrategy: handlers.on_seal, HoldStrategy: handlers.on_hold, FreeStrategy: handlers.on_free},
-        )
-        await self._broker.start()
-        self._ending.append(self._broker.stop)
+        await self._take_messages(handlers)
         await listen(self._broker, subjects.prices(settings.venue_name), self._market.on_frame).start()
         await runners.resume()
 
@@ -175,6 +166,24 @@ class Executor:
     def background(self) -> Sequence[Coroutine[Any, Any, Any]]:
         """The lease, the outbox, prices, instruments, deposits and the user stream."""
         return self._background
+
+    async def _send_guards(self, pool: Any, switch: HaltSwitch) -> SendGuards:
+        """The guards, with what has been sent so far."""
+        guards = SendGuards(self._guard_limits(), self._market, switch)
+        guards.tally = await read_tally(pool, self._settings.account, self._settings.venue_name)
+        self.health.show("sending", guards.facts)
+        return guards
+
+    async def _take_messages(self, handlers: Handlers) -> None:
+        """Take plans and commands from now on."""
+        consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan}, in_flight=PLANS_IN_FLIGHT)
+        consume(
+            self._broker,
+            EXECUTOR_COMMANDS,
+            {SealStrategy: handlers.on_seal, HoldStrategy: handlers.on_hold, FreeStrategy: handlers.on_free},
+        )
+        await self._broker.start()
+        self._ending.append(self._broker.stop)
 
     async def _want_direct_pairs(self, pool: Any) -> None:
         """Have the pairs listed that the strategies there are may be routed through, before their next plans come."""
