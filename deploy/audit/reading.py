@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deploy.audit.events_file import heads_in, verify_events
+from deploy.audit.events_file import heads_in, older_in, verify_events
 from deploy.audit.postgres_stretches import LONG, verify_with_all_cores
 from deploy.audit.postgres_tables import UNREADABLE, opened
 from deploy.audit.tables import verify_tables
@@ -27,11 +27,13 @@ async def verify_database(dsn: str, trusted: Trusted, trades: VenueTrades | None
 
 
 def verify_file(file: Path, trusted: Trusted, trades: VenueTrades | None = None) -> Findings:
-    """Check exported events. Raises Wrong when the heads cannot be read, OSError."""
+    """Check exported events. Raises Wrong when heads or older events cannot be read, OSError."""
     with file.open("rb") as lines:
         heads = list(heads_in(lines))
     with file.open("rb") as lines:
-        return verify_events(lines, heads, trusted, trades)
+        older = older_in(lines)
+    with file.open("rb") as lines:
+        return verify_events(lines, heads, trusted, trades, older=older)
 
 
 def trades_in(file: Path, venue: str) -> VenueTrades:

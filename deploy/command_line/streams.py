@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from nats.js import JetStreamContext
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +15,7 @@ from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption,
 from deploy.provision import provision_streams
 from shared.contracts.access import OPERATOR
 from shared.contracts.catalogue import GIB
-from shared.messaging.broker import make_broker
+from shared.messaging.broker import NatsBroker, make_broker
 from shared.messaging.database_postgres import create_pool
 from shared.messaging.rebuilding_postgres import NOT_KEPT, StreamFound, rebuild_streams
 from shared.messaging.stream_room import REFUSING, StreamRoom, enlarge, room_of
@@ -77,21 +76,21 @@ def enlarge_stream(
 
 
 async def _rooms(nats: NatsLogin) -> list[StreamRoom]:
-    async with _jetstream(nats) as jetstream:
-        return [await room_of(jetstream, stream) for stream in REFUSING]
+    async with _connected(nats) as broker:
+        return [await room_of(broker.jetstream, stream) for stream in REFUSING]
 
 
 async def _enlarge(nats: NatsLogin, stream: str, limit_bytes: int) -> StreamRoom:
-    async with _jetstream(nats) as jetstream:
-        return await enlarge(jetstream, stream, limit_bytes)
+    async with _connected(nats) as broker:
+        return await enlarge(broker.jetstream, stream, limit_bytes)
 
 
 @asynccontextmanager
-async def _jetstream(nats: NatsLogin) -> AsyncIterator[JetStreamContext]:
+async def _connected(nats: NatsLogin) -> AsyncIterator[NatsBroker]:
     broker = make_broker(nats.url, "room", user=nats.user, password=nats.password)
     try:
         await broker.start()
-        yield broker.jetstream
+        yield broker
     finally:
         await broker.stop()
 
