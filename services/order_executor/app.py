@@ -138,7 +138,6 @@ class Executor:
         await listen(self._broker, subjects.prices(settings.venue_name), self._market.on_frame).start()
         await runners.resume()
 
-        subject = subjects.price_snapshots(settings.venue_name)
         deposits = DepositWatch(self._venue, accounts, lease, settings.venue_deposits_poll_s, relay.wake)
         users = UserStreamWatch(self._venue, orders, deposits.look_now, relay.wake)
         publisher = Publisher(self._broker, NAME)
@@ -146,7 +145,7 @@ class Executor:
             _joined(keeping),
             relay.run(),
             switch.run(),
-            Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run(),
+            self._follow_prices(),
             self._listing.run(publisher, lease.epoch, settings.venue_instruments_refresh_s),
             deposits.run(),
         ]
@@ -184,6 +183,10 @@ class Executor:
         )
         await self._broker.start()
         self._ending.append(self._broker.stop)
+
+    def _follow_prices(self) -> Coroutine[Any, Any, None]:
+        subject = subjects.price_snapshots(self._settings.venue_name)
+        return Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run()
 
     async def _want_direct_pairs(self, pool: Any) -> None:
         """Have the pairs listed that the strategies there are may be routed through, before their next plans come."""
