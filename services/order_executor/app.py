@@ -20,6 +20,7 @@ from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.adapters.postgres_reconciliation import ReconciliationStore
 from services.order_executor.halting import HaltSwitch
 from services.order_executor.handlers import Handlers
+from services.order_executor.late_proof import LateProof
 from services.order_executor.lease import Lease
 from services.order_executor.listing import InstrumentListing
 from services.order_executor.market_view import MarketView
@@ -110,7 +111,7 @@ class Executor:
         guards.tally = await read_tally(pool, settings.account, settings.venue_name)
         self.health.show("sending", guards.facts)
         plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
-        reconciler = self._reconciler(pool, accounts, lease, relay.wake)
+        reconciler = self._reconciler(pool, accounts, lease, orders, relay.wake)
         tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
@@ -155,10 +156,13 @@ class Executor:
         """The lease, the outbox, prices, instruments, deposits and the user stream."""
         return self._background
 
-    def _reconciler(self, pool: Any, accounts: AccountStore, lease: Lease, wake: Callable[[], None]) -> Reconciler:
+    def _reconciler(
+        self, pool: Any, accounts: AccountStore, lease: Lease, orders: OrderStore, wake: Callable[[], None]
+    ) -> Reconciler:
         settings = self._settings
         store = ReconciliationStore(pool, lease, settings.venue_name)
-        parts = Parts(self._venue, accounts, store, lease, self._listing.block, wake, self._listing.symbol_of)
+        late = LateProof(self._venue, store, orders)
+        parts = Parts(self._venue, accounts, store, lease, late, self._listing.block, wake, self._listing.symbol_of)
         return Reconciler(parts, settings.venue_quote, settings.reconcile_every_s)
 
     @property
