@@ -1,4 +1,4 @@
-"""Nine replies that do not tell, where client order ids are unique among open orders."""
+"""Ten replies that do not tell, where client order ids are unique among open orders."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Nine replies that do not tell, where client order ids are unique for ever or for a day."""
+"""Ten replies that do not tell, where client order ids are unique for ever or for a day."""
 
 import pytest
 

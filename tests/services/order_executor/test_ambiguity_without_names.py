@@ -1,4 +1,4 @@
-"""Nine replies that do not tell, where orders cannot be asked for by client order id."""
+"""Ten replies that do not tell, where orders cannot be asked for by client order id."""
 
 import pytest
 
