@@ -125,10 +125,14 @@ class Probe(Protocol):
         """The answer."""
 
 
-class EmbeddedNats:
-    """nats-server from PyPI; ``config`` lines are added (e.g. `jetstream { sync_interval: always }`)."""
+ANY_DISK = "jetstream { max_file_store: 64GB }"
+"""As where it really runs: else three quarters of the free disk, perhaps less than the limits of all streams."""
 
-    def __init__(self, config: str = "") -> None:
+
+class EmbeddedNats:
+    """nats-server from PyPI; ``config`` are the lines of its configuration."""
+
+    def __init__(self, config: str = ANY_DISK) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="trimtab-nats-"))
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"

@@ -21,6 +21,7 @@ from services.order_executor.adapters.postgres_reconciliation import Reconciliat
 from services.order_executor.adapters.postgres_together import traded_together
 from services.order_executor.halting import HaltSwitch
 from services.order_executor.handlers import Handlers
+from services.order_executor.late_proof import LateProof
 from services.order_executor.lease import Lease
 from services.order_executor.listing import InstrumentListing
 from services.order_executor.market_view import MarketView
@@ -119,7 +120,7 @@ class Executor:
         await self._want_direct_pairs(pool)
         guards = self.guards = await self._send_guards(pool, switch)
         plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
-        reconciler = self._reconciler(pool, accounts, lease, relay.wake)
+        reconciler = self._reconciler(pool, accounts, lease, orders, relay.wake)
         tools = Tools(
             self._venue,
             plans,
@@ -194,10 +195,13 @@ class Executor:
             for assets in await traded_together(pool, self._settings.venue_name):
                 self._listing.want(assets)
 
-    def _reconciler(self, pool: Any, accounts: AccountStore, lease: Lease, wake: Callable[[], None]) -> Reconciler:
+    def _reconciler(
+        self, pool: Any, accounts: AccountStore, lease: Lease, orders: OrderStore, wake: Callable[[], None]
+    ) -> Reconciler:
         settings = self._settings
         store = ReconciliationStore(pool, lease, settings.venue_name)
-        parts = Parts(self._venue, accounts, store, lease, self._listing.block, wake, self._listing.symbol_of)
+        late = LateProof(self._venue, store, orders)
+        parts = Parts(self._venue, accounts, store, lease, late, self._listing.block, wake, self._listing.symbol_of)
         return Reconciler(parts, settings.venue_quote, settings.reconcile_every_s)
 
     @property

@@ -19,6 +19,7 @@ from services.order_executor.adapters.postgres_reconciliation import (
     trades_in_words,
 )
 from services.order_executor.comparing import Booked, Reading, Suspicions
+from services.order_executor.late_proof import LateProof
 from services.order_executor.lease import Lease
 from shared.contracts.reconciliation import BooksTotalled
 from shared.contracts.wire import Message, Meta
@@ -45,6 +46,7 @@ class Parts:
     accounts: AccountStore
     store: ReconciliationStore
     lease: Lease
+    late: LateProof
     block: Callable[[frozenset[str]], None]
     wake: Callable[[], None]
     symbol_of: Callable[[str], str]
@@ -122,8 +124,12 @@ class Reconciler:
         in_books = {} if self._books is None else self._books.held
         reading = Reading(before, balances.total, after, in_books, self._lagging())
         confirmed = self._suspicions.confirmed(reading, time.monotonic(), self._apart_s)
-        if confirmed:
-            await self._call(confirmed, balances, in_books)
+        if not confirmed:
+            return
+        if await parts.late.found(confirmed):
+            parts.wake()  # what is booked now is judged anew; the rest of it is seen twice again before it is called
+            return
+        await self._call(confirmed, balances, in_books)
 
     @property
     def _apart_s(self) -> float:

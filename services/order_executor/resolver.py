@@ -15,7 +15,7 @@ from services.order_executor.records import Evidence, OrderRecord, PlanRecord
 from shared.core.errors import RetryLater
 from shared.core.orders import OrderState
 from shared.venues.capabilities import VenueCapabilities
-from shared.venues.port import Search, Venue
+from shared.venues.port import OrderRefused, Search, Venue
 
 log = logging.getLogger(__name__)
 
@@ -78,17 +78,38 @@ class Resolver:
         found = await asyncio.gather(*(self._look(order, record, counts) for order in orders))
         await self._book.book([evidence for evidence in found if evidence is not None])
 
+    async def refused(self, order: OrderRecord, record: PlanRecord, reason: OrderRefused) -> Evidence:
+        """What became of an order that the venue says it has refused. Such a word may contradict what was done, so the
+        venue is asked once, when it must show what it has taken. Nobody can tell: unknown, as after any lost reply.
+        """
+        name = order.client_order_id
+        if reason.stop or reason.retry_after_s:
+            # Said at the venue's door (keys, rates, clock), before orders are looked at; and it may not be asked now.
+            return Evidence(name, state=OrderState.REJECTED, detail=str(reason))
+        await asyncio.sleep(self._venue.capabilities.read_lag_ms / 1000)
+        try:
+            found = await self._venue.find_order(await self._search(order, record))
+        except Exception as error:  # noqa: BLE001 - a fault of ours too: what nobody has looked for is not known
+            return Evidence(name, state=OrderState.UNKNOWN, detail=f"refused ({reason}), not seen: {error!r}"[:500])
+        if found is None:
+            return Evidence(name, state=OrderState.REJECTED, detail=str(reason))
+        log.warning("order %s was refused (%s) and is at the venue: %s", name, reason, found.report)
+        return Evidence(name, order=found)
+
+    async def _search(self, order: OrderRecord, record: PlanRecord) -> Search:
+        return Search(
+            client_order_id=order.client_order_id,
+            venue_order_id=order.venue_order_id,
+            symbol=order.symbol,
+            since=record.plan.market_time - _MARKET_TIME_SLACK,
+            known_order_ids=await self._book.known_venue_orders(order.symbol, order.client_order_id),
+        )
+
     async def _look(self, order: OrderRecord, record: PlanRecord, readings: dict[str, int]) -> Evidence | None:
         """One reading of one order, and what may be concluded from it."""
         name = order.client_order_id
         began = datetime.now(UTC)
-        search = Search(
-            client_order_id=name,
-            venue_order_id=order.venue_order_id,
-            symbol=order.symbol,
-            since=record.plan.market_time - _MARKET_TIME_SLACK,
-            known_order_ids=await self._book.known_venue_orders(order.symbol, name),
-        )
+        search = await self._search(order, record)
         try:
             found = await self._venue.find_order(search)
         except RetryLater as later:

@@ -299,7 +299,7 @@ class PlanRunners:
         step, record, phase = ready.step, ready.record, ready.guards
         guard = self._guard(ready.deadline, record.plan.expires_at)
         outcomes = await asyncio.gather(
-            *(self._place(order, self._guarded(order, guard, phase)) for order in step.orders)
+            *(self._place(order, record, self._guarded(order, guard, phase)) for order in step.orders)
         )
         for order, (evidence, _) in zip(step.orders, outcomes, strict=True):
             phase.ended(order, evidence.state, evidence.order.report if evidence.order is not None else None)
@@ -347,7 +347,7 @@ class PlanRunners:
         return lambda: guard() or phase.refuse(order)
 
     async def _place(
-        self, order: OrderRecord, guard: Callable[[], str | None]
+        self, order: OrderRecord, record: PlanRecord, guard: Callable[[], str | None]
     ) -> tuple[Evidence, OrderRefused | NotSent | None]:
         name = order.client_order_id
         try:
@@ -355,7 +355,8 @@ class PlanRunners:
         except NotSent as reason:
             return Evidence(name, state=OrderState.WITHHELD, detail=str(reason)[:500]), reason
         except OrderRefused as refused:
-            return Evidence(name, state=OrderState.REJECTED, detail=str(refused)), refused
+            evidence = await self._resolver.refused(order, record, refused)
+            return evidence, refused if evidence.state is OrderState.REJECTED else None
         except OutcomeUnknown as unknown:
             log.warning("order %s: outcome unknown: %s", name, unknown)
             return Evidence(name, state=OrderState.UNKNOWN, detail=str(unknown)), None

@@ -1,6 +1,6 @@
 """What the executor has booked of an account, summed by asset; differences and foreign orders, each called once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ import asyncpg
 from services.order_executor.adapters.postgres_account import check_lease
 from services.order_executor.adapters.postgres_events import Announcement, add_events
 from services.order_executor.comparing import Booked
+from services.order_executor.late_proof import ENDED, EndedOrder
 from services.order_executor.lease import Lease
 from shared.contracts import subjects
 from shared.contracts.lifecycle import NotificationRaised, Severity
@@ -43,6 +44,20 @@ _FOREIGN_TRADES = """
 SELECT id FROM unnest($1::text[]) AS t (id)
 WHERE NOT EXISTS (SELECT FROM executor.orders o WHERE o.symbol = $2 AND o.venue_order_id = t.id)
 """
+
+_ENDED = """
+SELECT o.client_order_id, o.venue_order_id, o.symbol, (p.body->>'market_time')::timestamptz AS since
+FROM executor.orders o JOIN executor.plans p USING (plan_id)
+WHERE o.account = $1 AND o.state = ANY($2::text[]) AND (o.asset = ANY($3::text[]) OR o.quote = ANY($3::text[]))
+  AND o.intended_at > now() - make_interval(days => $4)
+ORDER BY o.intended_at DESC LIMIT $5
+"""
+_NOT_BOOKED = """
+SELECT id FROM unnest($1::text[]) AS t (id)
+WHERE NOT EXISTS (SELECT FROM executor.fills f WHERE f.venue = $2 AND f.trade_id = t.id)
+"""
+ENDED_DAYS, ENDED_MOST = 7, 200
+"""How far back an order that has ended may turn out to have traded, and how many of them are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,17 @@ class ReconciliationStore:
         """Those of the venue's order ids that belong to none of our orders."""
         rows = await self._pool.fetch(_FOREIGN_TRADES, list(venue_order_ids), symbol)
         return frozenset(row["id"] for row in rows)
+
+    async def not_booked(self, trade_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the trades that are no fill of ours."""
+        rows = await self._pool.fetch(_NOT_BOOKED, list(trade_ids), self._venue)
+        return frozenset(row["id"] for row in rows)
+
+    async def ended(self, assets: Collection[str]) -> list[EndedOrder]:
+        """Orders of the last days that have ended without trading all, by an asset they move; newest first."""
+        states = sorted(state.value for state in ENDED)
+        rows = await self._pool.fetch(_ENDED, self._lease.account, states, list(assets), ENDED_DAYS, ENDED_MOST)
+        return [EndedOrder(**dict(row)) for row in rows]
 
     async def call(self, differences: Sequence[Difference]) -> None:
         """Call them, each under a number of its own. Raises Stop, calling none, when the lease is lost."""

@@ -23,7 +23,8 @@ HELD = {"BTC": "0.01", "USDT": "150"}
 TARGETS = {"BTC": "25", "ETH": "40", "SOL": "35"}
 OUTAGE_S = 1.0
 LOCKED_S = 3.0
-LOTS = {"BTC": Decimal("0.000001"), "ETH": Decimal("0.00001"), "SOL": Decimal("0.0001"), "USDT": Decimal("0.05")}
+LOTS = {"BTC": Decimal("0.000001"), "ETH": Decimal("0.00001"), "SOL": Decimal("0.0001"), "USDT": Decimal("0.5")}
+"""What may be measured otherwise; of USDT: a fifth of the room that is kept when 490 are spent (``ROOM_APART``)."""
 
 _UNFUNDED = "SELECT FROM ledger.strategies WHERE strategy_id = $1 AND version = 2"
 _DONE = (
@@ -66,7 +67,7 @@ async def traded(world: World, strategy_id: str) -> Outcome:
 
 async def _ambiguous(world: World, strategy_id: str) -> None:
     if not await world.rows("SELECT FROM executor.plans WHERE strategy_id = $1", strategy_id):
-        world.way.faults = ["5xx_after", "5xx_before", "garbage"]
+        world.way.faults = ["5xx_after", "5xx_before", "garbage", "refused_after"]
     await rebalance(world, strategy_id)
     world.way.faults = []
 

@@ -6,12 +6,17 @@ from collections.abc import Callable
 import aiohttp
 from aiohttp import web
 
+_ERRORS_AFTER = {
+    "5xx_after": (504, '{"code": -1007, "msg": "Timeout waiting for response"}'),
+    "refused_after": (400, '{"code": -2010, "msg": "Account has insufficient balance."}'),
+}
+
 
 class FaultyWay:
     """HTTP to the venue through a proxy; ``fault`` decides what becomes of the next POSTs of an order.
 
     Faults: "lost_request", "lost_reply", "late_reply", "late_request", "5xx_before", "5xx_after", "garbage", "reset",
-    "busy" (429, for a second).
+    "refused_after" (done, and a refusal is answered), "busy" (429, for a second).
     """
 
     def __init__(self, target: str) -> None:
@@ -65,8 +70,9 @@ class FaultyWay:
             return await self._silence(request)
         if fault == "late_reply":
             await asyncio.sleep(0.6)
-        if fault == "5xx_after":
-            return web.Response(status=504, text='{"code": -1007, "msg": "Timeout waiting for response"}')
+        if fault in _ERRORS_AFTER:
+            status, text = _ERRORS_AFTER[fault]
+            return web.Response(status=status, text=text)
         if fault == "garbage":
             return web.Response(status=200, text=text[: len(text) // 2], content_type="application/json")
         if fault == "reset":

@@ -40,14 +40,14 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 Rows = list[asyncpg.Record]
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 60.0) -> Any:
-    """The first true answer of ``condition``; fails after ``timeout_s``."""
+async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 60.0, pause_s: float = 0.02) -> Any:
+    """The first true answer of ``condition``, asked every ``pause_s``; fails after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while True:
         if found := await condition():
             return found
         assert time.monotonic() < deadline, "the condition was not met in time"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause_s)
 
 
 def free_port() -> int:

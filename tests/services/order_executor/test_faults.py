@@ -44,6 +44,19 @@ async def test_plan_when_every_reply_of_a_phase_is_ambiguous_sends_each_intent_o
     await check_books(stack)
 
 
+async def test_plan_when_orders_are_done_and_told_as_refused_books_them_and_orders_nothing_again(stack: Stack) -> None:
+    stack.ws_api_url = "ws://127.0.0.1:1/ws-api/v3"  # no user stream: only questions can tell
+    await ready(stack)
+    stack.way.faults = ["refused_after"] * 3
+    plan = await plan_for(stack.exchange, "s1", THREE, {"USDT": "1200"}, kind="initial")
+    await stack.send_plan(plan)
+    assert (await stack.closed(plan))["outcome"] == "completed"
+    orders = await stack.rows("SELECT * FROM executor.orders ORDER BY round")
+    assert [row["state"] for row in orders[:3]] == ["filled"] * 3
+    assert len(stack.way.orders_seen) == len(orders)
+    await check_books(stack)
+
+
 async def test_plan_when_replies_are_lost_and_the_user_stream_tells_books_each_fill_once(stack: Stack) -> None:
     await ready(stack)
     stack.way.faults = ["lost_reply"] * 3
