@@ -18,6 +18,7 @@ from services.ledger.proofs import Proofs
 from services.ledger.settings import Settings
 from shared.contracts import subjects
 from shared.contracts.audit import ProveConsistency, ProveInclusion, ShowTreeHead
+from shared.contracts.books import SweepDust
 from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS
 from shared.contracts.reconciliation import AcceptSuspense
 from shared.contracts.results import ReportHistory, ReportHoldings, ReportResults
@@ -79,6 +80,7 @@ class LedgerApp:
         consume(self._broker, LEDGER_DIFFERENCES, handlers.differences)
         answered: dict[type[Message], Answer] = {
             AcceptSuspense: handlers.accept,
+            SweepDust: handlers.sweep,
             ReportResults: answers.results,
             ReportHistory: answers.history,
             ReportHoldings: answers.holdings,
