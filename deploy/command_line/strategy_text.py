@@ -91,7 +91,7 @@ def _print_further_rules(document: Mapping[str, Any], console: Console) -> None:
 def _print_end(one: Mapping[str, Any], console: Console) -> None:
     """What a closed strategy gave back, and what came of it as far as that is known."""
     returned = ", ".join(f"{amount} {asset}" for asset, amount in sorted(one["released"].items()))
-    console.print(f"returned to the wallet: {returned or 'all it had'} (`trimtab wallet show`)")
+    console.print(f"returned: {returned or 'all it had'} (`trimtab wallet show`; what could not be sold is dust there)")
     if one["profit"] is not None:
         taken = f", taken out before {money(one['withdrawn'])}" if Decimal(one["withdrawn"] or 0) else ""
         console.print(

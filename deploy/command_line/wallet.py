@@ -1,6 +1,7 @@
 """`trimtab wallet`: money that no strategy holds."""
 
 import time
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -11,10 +12,10 @@ from rich.table import Column, Table
 
 from deploy.command_line.api import GatewayApi, NotFoundError, gateway_of
 from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, print_json, reported
-from shared.core.errors import RetryLater
+from shared.core.errors import Refused, RetryLater
 from shared.core.money import ZERO
 
-app = typer.Typer(name="wallet", help="Wallets: show, and deposit paper money.", no_args_is_help=True)
+app = typer.Typer(name="wallet", help="Wallets: show, deposit paper money, sweep dust.", no_args_is_help=True)
 
 _SEEN_WITHIN_S = 30.0
 _LOOK_EVERY_S = 0.2
@@ -27,7 +28,7 @@ def show(
     data: DataOption = DEFAULT_DATA_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what every wallet holds, now or at a time."""
+    """Show what every wallet holds, now or at a time. Now also the dust beside it: what exits could not sell."""
     with reported(), gateway_of(data) as api:
         if at:
             every = api.get("/wallets", at=at)["wallets"]
@@ -37,11 +38,10 @@ def show(
     if as_json:
         print_json({"wallets": wallets})
         return
-    table = Table("venue", "asset", Column("amount", justify="right"), box=None)
-    for wallet in wallets:
-        for asset, amount in sorted(wallet["balances"].items()):
-            table.add_row(wallet["venue"], asset, amount)
-    Console().print(table)
+    console = Console()
+    console.print(_table("amount", wallets, "balances"))
+    if any(wallet.get("dust") for wallet in wallets):
+        console.print(_table("dust", wallets, "dust"))
 
 
 # An amount below 0 is told by the gateway what an amount is, rather than taken for an option.
@@ -65,6 +65,40 @@ def deposit(
         else:
             state = "accepted by the venue" if no_wait else "in the wallet"
             typer.echo(f"{done['amount']} {done['asset']} {state} ({done['id']})")
+
+
+@app.command()
+def sweep(
+    asset: Annotated[str, typer.Argument(metavar="[ASSET]", help="As in BTC; default: all the dust there is.")] = "",
+    venue: Annotated[str, typer.Option(metavar="VENUE", help="Which venue.")] = "paper",
+    data: DataOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Give dust to the wallet: what is too little to be sold by itself is still yours."""
+    with reported(), gateway_of(data) as api:
+        dust = api.get(_path(venue)).get("dust", {})
+        if asset and asset not in dust:
+            raise Refused.one("asset", asset, ", ".join(sorted(dust)) or "(nothing)", f"is no dust at {venue}")
+        done: list[dict[str, Any]] = [
+            api.post(f"{_path(venue)}/dust/sweep", {"asset": one, "amount": amount})
+            for one, amount in sorted(dust.items())
+            if asset in {"", one}
+        ]
+    if as_json:
+        print_json({"swept": done})
+        return
+    for one in done:
+        typer.echo(f"{one['amount']} {one['asset']} is in the wallet of {venue} now")
+    if not done:
+        typer.echo(f"there is no dust at {venue}")
+
+
+def _table(title: str, wallets: Sequence[Mapping[str, Any]], kind: str) -> Table:
+    table = Table("venue", "asset", Column(title, justify="right"), box=None)
+    for wallet in wallets:
+        for asset, amount in sorted(wallet.get(kind, {}).items()):
+            table.add_row(wallet["venue"], asset, amount)
+    return table
 
 
 def _path(venue: str) -> str:

@@ -84,7 +84,7 @@ def reconciliation_routes(backing: Backing) -> APIRouter:
     @router.post("/{venue}/accept", summary="Give what is in suspense to the wallet", openapi_extra=ACCEPTANCE)
     async def accept(venue: str, body: Body, key: Key) -> AcceptedReply:
         _require(venue, backing)
-        asset, amount = _acceptance_in(body)
+        asset, amount = movement_in(body, "exactly what is in suspense")
         done = await backing.ledger.accept(venue, asset, amount, key)
         return AcceptedReply(**done.model_dump())
 
@@ -97,7 +97,8 @@ def _require(venue: str, backing: Backing) -> None:
         raise NotFoundError(f"nothing is known of a venue {venue[:80]}")
 
 
-def _acceptance_in(body: Mapping[str, Any]) -> tuple[str, Decimal]:
+def movement_in(body: Mapping[str, Any], amount_allowed: str) -> tuple[str, Decimal]:
+    """The asset and the amount in a body. Raises Refused with everything that is wrong with it."""
     refuse_unknown_fields(body, ["asset", "amount"])
     problems: list[Problem] = []
     asset, amount = "", ZERO
@@ -106,7 +107,7 @@ def _acceptance_in(body: Mapping[str, Any]) -> tuple[str, Decimal]:
     except Refused as refused:
         problems += refused.problems
     try:
-        amount = parse_decimal(body.get("amount"), "amount", "exactly what is in suspense")
+        amount = parse_decimal(body.get("amount"), "amount", amount_allowed)
     except Refused as refused:
         problems += refused.problems
     if problems:

@@ -151,7 +151,7 @@ class StrategyDetailReply(StrategyReply):
     contributed_in: Amount | None = Field(default=None, description="Worth of all that was ever put in.")
     withdrawn: Amount | None = Field(default=None, description="Worth of all that was ever taken out before its end.")
     total_profit: Number | None = Field(default=None, description="Value and withdrawn, less all that was put in.")
-    released: dict[str, Amount] = Field(default={}, description="What was returned to the wallet at its end.")
+    released: dict[str, Amount] = Field(default={}, description="What was returned at its end, dust included.")
     assets: list[AssetReply]
     holdings: dict[str, Amount]
     fees_paid: dict[str, Amount]
@@ -194,11 +194,21 @@ class DecisionsReply(Reply):
 
 
 class WalletReply(Reply):
-    """The spot wallet of a venue: money that no strategy holds."""
+    """The spot wallet of a venue: money that no strategy holds. ``dust``: beside it, what exits could not sell."""
 
     venue: str
     version: int
     balances: dict[str, Amount]
+    dust: dict[str, Amount] = {}
+
+
+class SweptReply(Reply):
+    """Dust that is in the wallet now."""
+
+    venue: str
+    asset: str
+    amount: Amount
+    transaction_id: str
 
 
 class WalletsReply(Reply):

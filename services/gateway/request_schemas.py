@@ -106,6 +106,17 @@ ACCEPTANCE = body(
     )
 )
 
+SWEEP = body(
+    _object(
+        "Sweep",
+        {
+            "asset": {"type": "string", "example": "BTC"},
+            "amount": {"type": "string", "description": "At most what is there as dust."},
+        },
+        ["asset", "amount"],
+    )
+)
+
 ADDITION = body(
     _object("Addition", {"amount": _AMOUNT, "asset": _ASSET}, ["amount"]),
     {"500 of the funding asset": {"amount": "500"}, "coins": {"amount": "0.01", "asset": "BTC"}},

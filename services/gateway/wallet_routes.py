@@ -8,18 +8,19 @@ from services.gateway.backing import Backing
 from services.gateway.bodies import Body, Key, deposit_in
 from services.gateway.decision_times import moment_in
 from services.gateway.http_errors import NotFoundError
+from services.gateway.reconciliation_routes import movement_in
 from services.gateway.replies import (
     DepositReply,
     InstrumentReply,
     InstrumentsReply,
     PriceReply,
     PricesReply,
+    SweptReply,
     WalletReply,
     WalletsReply,
 )
-from services.gateway.request_schemas import DEPOSIT
+from services.gateway.request_schemas import DEPOSIT, SWEEP
 from services.gateway.results_routes import Moment, WalletsThenReply, wallets_at
-from shared.contracts.books import WalletChanged
 
 
 def wallet_routes(backing: Backing) -> APIRouter:
@@ -32,14 +33,14 @@ def wallet_routes(backing: Backing) -> APIRouter:
         backing.refuse_until_caught_up()
         if at:
             return await wallets_at(backing, moment_in(at))
-        return WalletsReply(wallets=[_wallet(venue, views.wallets.get(venue)) for venue in views.venues()])
+        return WalletsReply(wallets=[_wallet(venue, backing) for venue in views.venues()])
 
     @router.get("/{venue}", summary="The wallet of one venue")
     async def wallet(venue: str) -> WalletReply:
         backing.refuse_until_caught_up()
         if venue not in views.venues():
             raise NotFoundError(f"nothing is known of a venue {venue[:80]}")
-        return _wallet(venue, views.wallets.get(venue))
+        return _wallet(venue, backing)
 
     @router.post("/{venue}/deposits", status_code=202, summary="Paper money", openapi_extra=DEPOSIT)
     async def deposit(venue: str, body: Body, key: Key) -> DepositReply:
@@ -47,6 +48,15 @@ def wallet_routes(backing: Backing) -> APIRouter:
         deposit_id = wanted.deposit_id or key or uuid.uuid4().hex
         await backing.faucets.deposit(venue, deposit_id, wanted.asset, wanted.amount)
         return DepositReply(id=deposit_id, venue=venue, asset=wanted.asset, amount=wanted.amount)
+
+    @router.post("/{venue}/dust/sweep", summary="Give dust to the wallet", openapi_extra=SWEEP)
+    async def sweep(venue: str, body: Body, key: Key) -> SweptReply:
+        backing.refuse_until_caught_up()
+        if venue not in views.venues():
+            raise NotFoundError(f"nothing is known of a venue {venue[:80]}")
+        asset, amount = movement_in(body, "at most what is there as dust")
+        done = await backing.ledger.sweep(venue, asset, amount, key)
+        return SweptReply(**done.model_dump())
 
     return router
 
@@ -83,7 +93,9 @@ def venue_routes(backing: Backing) -> APIRouter:
     return router
 
 
-def _wallet(venue: str, wallet: WalletChanged | None) -> WalletReply:
+def _wallet(venue: str, backing: Backing) -> WalletReply:
+    wallet, books = backing.views.wallets.get(venue), backing.views.books.get(venue)
+    dust = {} if books is None else books.dust
     if wallet is None:
-        return WalletReply(venue=venue, version=0, balances={})
-    return WalletReply(venue=venue, version=wallet.version, balances=wallet.balances)
+        return WalletReply(venue=venue, version=0, balances={}, dust=dust)
+    return WalletReply(venue=venue, version=wallet.version, balances=wallet.balances, dust=dust)

@@ -149,6 +149,7 @@ def _transfer(transfer: TransferRecord, posted_at: datetime) -> Announcement:
         amounts=transfer.amounts,
         position_version=transfer.position_version,
         value_usdt=transfer.worth,
+        dust=transfer.dust,
     )
     meta = _meta(request, posted_at, f"transfer.{request.transfer_id}")
     return Announcement(subjects.transfers(request.strategy_id), message, meta)

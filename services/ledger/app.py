@@ -20,6 +20,7 @@ from services.ledger.settings import Settings
 from services.ledger.stream_alarm import StreamAlarm
 from shared.contracts import subjects
 from shared.contracts.audit import ProveConsistency, ProveInclusion, ShowTreeHead
+from shared.contracts.books import SweepDust
 from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS
 from shared.contracts.reconciliation import AcceptSuspense
 from shared.contracts.results import ReportHistory, ReportHoldings, ReportResults
@@ -82,6 +83,7 @@ class LedgerApp:
         consume(self._broker, LEDGER_DIFFERENCES, handlers.differences)
         answered: dict[type[Message], Answer] = {
             AcceptSuspense: handlers.accept,
+            SweepDust: handlers.sweep,
             ReportResults: answers.results,
             ReportHistory: answers.history,
             ReportHoldings: answers.holdings,

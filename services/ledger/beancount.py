@@ -2,8 +2,8 @@
 
 A strategy is an account that books by the chosen method. What it buys is written with its total cost; what it sells or
 pays out is written with `{}`, so that Beancount chooses the lots, and the gain is left to be computed. Fees are where
-the results have them: in the cost, in the proceeds, or (in a third asset) a lot given for nothing. Wallets, suspense
-and fees that a strategy did not bear are kept in units, without cost.
+the results have them: in the cost, in the proceeds, or (in a third asset) a lot given for nothing. Wallets, dust,
+suspense and fees that a strategy did not bear are kept in units, without cost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,13 @@ from shared.core.lots import Method, share_of
 from shared.core.money import MAX_DECIMALS, ONE, ZERO
 
 _BOOKING = {Method.FIFO: "FIFO", Method.LIFO: "LIFO", Method.HIFO: "HIFO"}
-_ROOTS = {"wallet": "Assets:Wallet", "strategy": "Assets:Strategy", "venue": "Equity:Venue", "fees": "Expenses:Fees"}
+_ROOTS = {
+    "wallet": "Assets:Wallet",
+    "dust": "Assets:Dust",
+    "strategy": "Assets:Strategy",
+    "venue": "Equity:Venue",
+    "fees": "Expenses:Fees",
+}
 _SUSPENSE = "Assets:Suspense"
 
 
@@ -129,11 +135,12 @@ def _put_in(entry: JournalEntry, changes: Mapping[str, Decimal], worth: Decimal)
 def _paid_out(
     entry: JournalEntry, changes: Mapping[str, Decimal], payouts: Mapping[str, Decimal], quote: str
 ) -> Iterator[str]:
-    account, wallet = _account(strategy_account(entry.strategy_id)), _account(f"wallet:{entry.venue}")
+    own = strategy_account(entry.strategy_id)
+    account, receivers = _account(own), {p.asset: _account(p.destination) for p in entry.postings if p.source == own}
     for asset, change in changes.items():
         is_quote, total = asset == quote, _units(quote, payouts.get(asset, ZERO))
         yield f"{account} {_units(asset, change)}{'' if is_quote else ' {}'}"
-        yield f"{wallet} {_units(asset, change.copy_abs())}{'' if is_quote else f' @@ {total}'}"
+        yield f"{receivers[asset]} {_units(asset, change.copy_abs())}{'' if is_quote else f' @@ {total}'}"
     if set(changes) - {quote}:
         yield _gains(entry)
 

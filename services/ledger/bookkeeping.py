@@ -23,8 +23,8 @@ from services.ledger.pages import (
     VenueRecord,
 )
 from services.ledger.requests import Request, trade_of
-from services.ledger.withdrawals import payout_of
-from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
+from services.ledger.withdrawals import dust_of, payout_of
+from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.core.double_entry import (
@@ -34,6 +34,7 @@ from shared.core.double_entry import (
     Transaction,
     changes_of,
     covered,
+    dust_account,
     fits,
     in_suspense,
     may_be_negative,
@@ -43,6 +44,7 @@ from shared.core.double_entry import (
     postings_of_fill,
     postings_of_fund,
     postings_of_release,
+    postings_of_sweep,
     strategy_account,
     suspense_account,
     unbalanced,
@@ -112,6 +114,8 @@ class Bookkeeper:
                 self._post(request, postings, seen.market_time, request.meta.occurred_at)
             case AcceptSuspense() as command:
                 self._accept(request, command)
+            case SweepDust() as command:
+                self._sweep(request, command)
             case FundStrategy() as command:
                 self._settle_fund(request, command)
             case WithdrawFromStrategy() | ReleaseStrategy():
@@ -142,6 +146,15 @@ class Bookkeeper:
             message = "must be borne by the wallet: deposit more, or take it out of a strategy first"
             raise Refused.one("amount", plain(amount), allowed, message)
         self._post_ours(request, postings_of_acceptance(venue, asset, amount))
+
+    def _sweep(self, request: Request, command: SweepDust) -> None:
+        """Give dust to the wallet. Raises Refused when there is not so much of it."""
+        venue, asset, amount = command.venue, command.asset, command.amount
+        held = self.pages.balance(dust_account(venue), asset)
+        if not 0 < amount <= held:
+            allowed = f"more than 0, at most {plain(held)} (what there is)"
+            raise Refused.one("amount", plain(amount), allowed, f"is not there as dust of {asset} at {venue}")
+        self._post_ours(request, postings_of_sweep(venue, asset, amount))
 
     def _post_fill(self, request: Request, fill: OrderFilled, *, may_be_short: bool) -> None:
         known = self.pages.strategies.get(fill.strategy_id)
@@ -260,13 +273,15 @@ class Bookkeeper:
 
     def _post_release(self, transfer: TransferRecord, command: ReleaseStrategy, record: StrategyRecord) -> None:
         holdings = self.pages.holdings(strategy_account(command.strategy_id))
-        postings = postings_of_release(command.venue, command.strategy_id, holdings)
+        dust = dust_of(command, holdings)
+        postings = postings_of_release(command.venue, command.strategy_id, holdings, dust)
         if postings:
             transfer.sequence = self._post_ours(transfer.request, postings)
             record.contributed = ZERO
         record.is_open = False
         self.changes.ended.add(command.strategy_id)
-        transfer.state, transfer.amounts, transfer.position_version = TransferState.POSTED, holdings, record.version
+        transfer.state, transfer.amounts, transfer.dust = TransferState.POSTED, holdings, dust
+        transfer.position_version = record.version
 
     def _settle_waiting(self, strategy_id: str) -> None:
         """Settle the transfers that waited for what was just posted, in the order in which they were asked for."""

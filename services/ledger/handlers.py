@@ -7,7 +7,7 @@ from typing import Any
 from services.ledger.bookkeeping import NotCovered
 from services.ledger.books import Books
 from services.ledger.requests import Body, Request
-from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
+from shared.contracts.books import DustSwept, FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered, SuspenseAccepted
 from shared.contracts.wire import Message, Meta
@@ -50,6 +50,13 @@ class Handlers:
         await self._books.post(request)
         names = {"venue": command.venue, "asset": command.asset, "amount": command.amount}
         return SuspenseAccepted(transaction_id=request.transaction_id, **names)
+
+    async def sweep(self, command: SweepDust, meta: Meta) -> DustSwept:
+        """Post the sweep and answer. Raises Refused with what there is."""
+        request = Request(command, meta)
+        await self._books.post(request)
+        names = {"venue": command.venue, "asset": command.asset, "amount": command.amount}
+        return DustSwept(transaction_id=request.transaction_id, **names)
 
     @property
     def fills(self) -> Mapping[type[Message], Handler]:

@@ -30,7 +30,7 @@ class TransferRecord:
     """A transfer command and its end; ``sequence`` is its journal entry, None when it has none.
 
     ``position_version``: of the position that includes it, 0 when refused. ``worth``: in the quote currency, None when
-    that is not known.
+    that is not known. ``dust``: the assets of ``amounts`` that went to the dust account.
     """
 
     request: Request
@@ -41,6 +41,7 @@ class TransferRecord:
     settled_at: datetime | None = None
     position_version: int = 0
     worth: Decimal | None = None
+    dust: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What the ledger is asked to post: seven messages, each with an id of its own and a digest of what must not differ.
+"""What the ledger is asked to post: eight messages, each with an id of its own and a digest of what must not differ.
 
 A message may come any number of times. The id says whether it is a repeat, the digest whether it is the same: it covers
 everything that decides the movement of money, and nothing that may differ between two reports of one fact (times,
@@ -12,17 +12,26 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 
-from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
+from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.contracts.wire import Meta
-from shared.core.double_entry import Trade, fees_account, strategy_account, suspense_account, venue_account
+from shared.core.double_entry import (
+    Trade,
+    dust_account,
+    fees_account,
+    strategy_account,
+    suspense_account,
+    venue_account,
+)
 from shared.core.double_entry import wallet_account as wallet_of
 from shared.core.money import plain
 
 Transfer = FundStrategy | WithdrawFromStrategy | ReleaseStrategy
 Reconciliation = BalanceDiffered | AcceptSuspense
-Body = OrderFilled | DepositObserved | Transfer | Reconciliation
+Body = OrderFilled | DepositObserved | Transfer | Reconciliation | SweepDust
+
+_VENUE_ACCOUNTS = (wallet_of, venue_account, fees_account, suspense_account, dust_account)
 
 
 class Kind(StrEnum):
@@ -35,6 +44,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     SUSPENSE = "suspense"
     ACCEPT = "accept"
+    SWEEP = "sweep"
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,13 @@ class Request:
                 return Kind.SUSPENSE
             case AcceptSuspense():
                 return Kind.ACCEPT
+            case SweepDust():
+                return Kind.SWEEP
 
     @property
     def strategy_id(self) -> str:
         """The strategy that takes part; "" when none does."""
-        return "" if isinstance(self.body, DepositObserved | Reconciliation) else self.body.strategy_id
+        return "" if isinstance(self.body, DepositObserved | Reconciliation | SweepDust) else self.body.strategy_id
 
     @property
     def transfer_id(self) -> str:
@@ -76,7 +88,7 @@ class Request:
 
     @property
     def transaction_id(self) -> str:
-        """The journal entry it becomes: an acceptance is named by its message, the others by their ids."""
+        """The journal entry it becomes: acceptances and sweeps are named by their message, the others by their ids."""
         match self.body:
             case OrderFilled():
                 return f"fill:{self.body.venue}:{self.body.trade_id}"
@@ -88,6 +100,8 @@ class Request:
                 return f"difference:{self.body.venue}:{self.body.difference_id}"
             case AcceptSuspense():
                 return f"accept:{self.body.venue}:{self.meta.message_id}"
+            case SweepDust():
+                return f"sweep:{self.body.venue}:{self.meta.message_id}"
 
     @cached_property
     def digest(self) -> bytes:
@@ -103,7 +117,7 @@ class Request:
     def accounts(self) -> tuple[str, ...]:
         """Every account it may touch or must read."""
         venue = self.body.venue
-        shared_accounts = (wallet_of(venue), venue_account(venue), fees_account(venue), suspense_account(venue))
+        shared_accounts = tuple(account(venue) for account in _VENUE_ACCOUNTS)
         return (*shared_accounts, strategy_account(self.strategy_id)) if self.strategy_id else shared_accounts
 
 
@@ -140,8 +154,10 @@ def _deciding_fields(body: Body) -> Sequence[object]:
             prices = (part for priced in sorted(body.prices.items()) for part in priced)
             return (body.venue, body.transfer_id, body.strategy_id, *wanted, *prices)
         case ReleaseStrategy():
-            return (body.venue, body.transfer_id, body.strategy_id, body.fills_required)
+            # What was kept before there was dust is named as it was.
+            sold = (body.sold_into,) if body.sold_into else ()
+            return (body.venue, body.transfer_id, body.strategy_id, body.fills_required, *sold)
         case BalanceDiffered():
             return (body.venue, body.difference_id, body.asset, body.amount)
-        case AcceptSuspense():
+        case AcceptSuspense() | SweepDust():
             return (body.venue, body.asset, body.amount)

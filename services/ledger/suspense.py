@@ -6,7 +6,7 @@ from services.ledger.pages import Pages, SuspenseMove
 from services.ledger.requests import Kind
 from shared.contracts.lifecycle import NotificationRaised, Severity
 from shared.contracts.reconciliation import BalanceDiffered, BooksTotalled, SuspenseChanged
-from shared.core.double_entry import EXACT_SUMS, fees_account, suspense_account, venue_account
+from shared.core.double_entry import EXACT_SUMS, dust_account, fees_account, suspense_account, venue_account
 from shared.core.money import ZERO, plain
 
 
@@ -47,7 +47,7 @@ def alert_of(move: SuspenseMove) -> NotificationRaised:
 
 
 def books_totalled(pages: Pages, venue: str, sequence: int) -> BooksTotalled:
-    """What wallet, strategies and suspense of a venue hold: all balances sum to zero, so it is what the others owe."""
+    """What wallet, strategies, dust and suspense hold: all balances sum to zero, so it is what the others owe."""
     venue_side, fees = pages.balances.get(venue_account(venue), {}), pages.balances.get(fees_account(venue), {})
     held = {
         asset: EXACT_SUMS.add(venue_side.get(asset, ZERO), fees.get(asset, ZERO)).copy_negate()
@@ -58,6 +58,7 @@ def books_totalled(pages: Pages, venue: str, sequence: int) -> BooksTotalled:
         sequence=sequence,
         held={asset: amount for asset, amount in held.items() if amount},
         suspense=pages.holdings(suspense_account(venue)),
+        dust=pages.holdings(dust_account(venue)),
     )
 
 

@@ -1,4 +1,6 @@
-"""How much a withdrawal pays, what it is worth, and what counts as contributed afterwards. Pure and exact.
+"""How much a withdrawal pays, what it is worth, what counts as contributed afterwards, and what of a release is dust.
+
+Pure and exact.
 
 With holdings q_i, bids p_i, V = sum of q_i * p_i, paid quantity x of asset a and W = x * p_a:
 
@@ -10,12 +12,13 @@ Rounding never turns into profit: what stays contributed is rounded up and what 
 each to 18 decimals of the quote currency. Fractions keep everything exact until then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from shared.contracts.books import WithdrawFromStrategy
+from services.ledger.facts import QUOTE_UNLESS_TOLD
+from shared.contracts.books import ReleaseStrategy, WithdrawFromStrategy
 from shared.core.double_entry import fits
 from shared.core.errors import Refused
 from shared.core.money import HUNDRED, MAX_DECIMALS, MAX_DIGITS, ONE, ZERO, plain
@@ -31,6 +34,13 @@ class Payout:
     amount: Decimal
     worth: Decimal
     contributed: Decimal
+
+
+def dust_of(command: ReleaseStrategy, held: Iterable[str]) -> tuple[str, ...]:
+    """The assets that an exit could not sell, in the order of ``held``; none when nothing was to be sold."""
+    if not command.sold_into:
+        return ()
+    return tuple(asset for asset in held if asset not in {command.sold_into, QUOTE_UNLESS_TOLD})
 
 
 def payout_of(command: WithdrawFromStrategy, holdings: Mapping[str, Decimal], contributed: Decimal) -> Payout:

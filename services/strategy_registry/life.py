@@ -266,6 +266,7 @@ def _from_exiting(record: StrategyRecord) -> Advance | None:
             strategy_id=record.strategy_id,
             venue=record.venue,
             fills_required=facts.sealed_fills,
+            sold_into="" if facts.stop_action is ExitAction.KEEP else record.definition().funding_asset,
         )
         sealed = changed(record, "sealed", inputs=record.inputs, exit_stage=ExitStage.RELEASING)
         return sealed.and_sent(Outgoing(subjects.transfer_commands(record.venue), release, transfer_id))

@@ -56,7 +56,7 @@ def closed(made: Advance) -> Advance:
     """The money is back."""
     amounts, figures = made.record.facts.released_amounts, made.record.facts.closing_figures
     returned = ", ".join(money_text(amount, asset) for asset, amount in sorted(amounts.items()))
-    text = f"closed: {returned or 'nothing'} returned to the wallet"
+    text = f"closed: {returned or 'nothing'} returned"
     if "profit" in figures:
         profit = Decimal(figures["profit"])
         word = "profit" if profit >= 0 else "loss"

@@ -23,7 +23,11 @@ class FundStrategy(Message):
 
 
 class ReleaseStrategy(Message):
-    """Return everything a sealed strategy holds to the spot wallet, once ``fills_required`` fills are posted."""
+    """Return everything a sealed strategy holds to the spot wallet, once ``fills_required`` fills are posted.
+
+    ``sold_into``: what an exit sold everything for; what is then still held of other assets could not be sold and goes
+    to the dust account (the quote currency never does). "": nothing was sold, all of it goes to the wallet.
+    """
 
     TYPE: ClassVar[str] = "trimtab.strategy.release"
 
@@ -31,6 +35,7 @@ class ReleaseStrategy(Message):
     strategy_id: str
     venue: str
     fills_required: int
+    sold_into: str = ""
 
 
 class WithdrawFromStrategy(Message):
@@ -61,7 +66,7 @@ class TransferSettled(Message):
     """The end of a FundStrategy, WithdrawFromStrategy or ReleaseStrategy: ``posted`` or refused with a reason.
 
     ``position_version``: of the position that includes it (0 when refused). ``value_usdt``: its worth in the quote
-    currency as far as the command told.
+    currency as far as the command told. ``dust``: the assets of ``amounts`` that went to the dust account.
     """
 
     TYPE: ClassVar[str] = "trimtab.transfer.settled"
@@ -75,6 +80,31 @@ class TransferSettled(Message):
     amounts: dict[str, Amount] = {}
     position_version: int = 0
     value_usdt: Number | None = None
+    dust: tuple[str, ...] = ()
+
+
+class SweepDust(Message):
+    """Give dust to the wallet: ``amount`` of ``asset``, at most what the dust account holds.
+
+    Answered by DustSwept; the same message id is the same sweep.
+    """
+
+    TYPE: ClassVar[str] = "trimtab.dust.sweep"
+
+    venue: str
+    asset: str
+    amount: Amount
+
+
+class DustSwept(Message):
+    """The reply to SweepDust: ``amount`` of ``asset`` went from the dust account to the wallet."""
+
+    TYPE: ClassVar[str] = "trimtab.dust.swept"
+
+    venue: str
+    asset: str
+    amount: Amount
+    transaction_id: str
 
 
 class PostingMade(Part):

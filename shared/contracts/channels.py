@@ -15,9 +15,11 @@ from shared.contracts.audit import (
     TreeHeadSigned,
 )
 from shared.contracts.books import (
+    DustSwept,
     FundStrategy,
     PositionChanged,
     ReleaseStrategy,
+    SweepDust,
     TransactionPosted,
     TransferSettled,
     WalletChanged,
@@ -131,8 +133,8 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(subjects.halt_commands(_VENUE), (HaltVenue, ResumeVenue), (HaltChanged, *_ANSWERS)),
     Channel(
         subjects.LEDGER_COMMANDS,
-        (AcceptSuspense, ReportResults, ReportHistory, ReportHoldings),
-        (SuspenseAccepted, ResultsReported, HistoryReported, HoldingsReported, *_ANSWERS),
+        (AcceptSuspense, SweepDust, ReportResults, ReportHistory, ReportHoldings),
+        (SuspenseAccepted, DustSwept, ResultsReported, HistoryReported, HoldingsReported, *_ANSWERS),
     ),
     Channel(
         subjects.AUDIT_COMMANDS,

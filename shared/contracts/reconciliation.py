@@ -57,8 +57,8 @@ class SuspenseChanged(Message):
 class BooksTotalled(Message):
     """All that the books hold at a venue after the journal's entry ``sequence``: last value wins.
 
-    ``held``: wallet + strategies + suspense by asset, which is what the venue's account must show; ``suspense``: the
-    part of it that nobody has explained (signed). Neither has zeros.
+    ``held``: wallet + strategies + dust + suspense by asset, which is what the venue's account must show; ``suspense``:
+    the part of it that nobody has explained (signed); ``dust``: the part that exits could not sell. None has zeros.
     """
 
     TYPE: ClassVar[str] = "trimtab.books.totalled"
@@ -67,6 +67,7 @@ class BooksTotalled(Message):
     sequence: int
     held: dict[str, Amount]
     suspense: dict[str, Amount]
+    dust: dict[str, Amount] = {}
 
 
 class AcceptSuspense(Message):

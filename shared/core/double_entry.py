@@ -4,15 +4,15 @@ A posting moves a positive amount of one asset from a source to a destination; a
 happen together. Whatever is posted, the balances of all accounts sum to zero in every asset. The other side of
 everything that enters or leaves is the venue's own account, which is negative by that.
 
-What a venue holds for us is, per asset, wallet + strategies + suspense. Suspense is signed: above zero it is money
-that is there and that nobody has claimed; below zero it is money that is gone (or was never there) and that somebody
-must bear. So a fact is never refused for lack of money, and nobody's own balance is ever below zero.
+What a venue holds for us is, per asset, wallet + strategies + dust + suspense. Suspense is signed: above zero it is
+money that is there and that nobody has claimed; below zero it is money that is gone (or was never there) and that
+somebody must bear. So a fact is never refused for lack of money, and nobody's own balance is ever below zero.
 
 Source of the method: double-entry bookkeeping as in TigerBeetle ("Two-phase transfers", "Currency exchange") and
 Formance (numscript postings: source, destination, asset, amount).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 
@@ -53,6 +53,11 @@ def fees_account(venue: str) -> str:
 def suspense_account(venue: str) -> str:
     """What nobody has explained or borne yet: above zero a surplus at the venue, below zero what is missing there."""
     return f"{_SUSPENSE}{venue}"
+
+
+def dust_account(venue: str) -> str:
+    """What exits could not sell: below the venue's minimum, or not listed any more. It stays the user's own."""
+    return f"dust:{venue}"
 
 
 def may_be_negative(account: str) -> bool:
@@ -231,10 +236,24 @@ def postings_of_fund(venue: str, strategy_id: str, asset: str, amount: Decimal) 
     return (Posting(wallet_account(venue), strategy_account(strategy_id), asset, amount),)
 
 
-def postings_of_release(venue: str, strategy_id: str, holdings: Mapping[str, Decimal]) -> tuple[Posting, ...]:
-    """Everything a strategy holds goes back: strategy -> wallet, one posting per asset, in alphabetical order."""
-    source, destination = strategy_account(strategy_id), wallet_account(venue)
-    return tuple(Posting(source, destination, asset, amount) for asset, amount in sorted(holdings.items()) if amount)
+def postings_of_release(
+    venue: str, strategy_id: str, holdings: Mapping[str, Decimal], dust: Collection[str] = ()
+) -> tuple[Posting, ...]:
+    """Everything a strategy holds goes back: strategy -> wallet, one posting per asset, in alphabetical order.
+
+    The assets in ``dust`` go to the dust account.
+    """
+    source, wallet, rest = strategy_account(strategy_id), wallet_account(venue), dust_account(venue)
+    return tuple(
+        Posting(source, rest if asset in dust else wallet, asset, amount)
+        for asset, amount in sorted(holdings.items())
+        if amount
+    )
+
+
+def postings_of_sweep(venue: str, asset: str, amount: Decimal) -> tuple[Posting, ...]:
+    """Dust becomes the wallet's: dust -> wallet. Raises Refused when ``amount`` is not positive."""
+    return (Posting(dust_account(venue), wallet_account(venue), asset, amount),)
 
 
 def changes_of(postings: Iterable[Posting]) -> dict[tuple[str, str], Decimal]:

@@ -297,6 +297,6 @@ def test_show_when_closed_tells_what_came_back_and_the_final_profit(world: Stand
     world.publish(subjects.positions(one), type(position(one, 9, "0")).model_validate(made))
     world.until(lambda: "profit in the end" in succeeded("show", one), "the position")
     text = succeeded("show", one)
-    assert "returned to the wallet: 0.02 BTC, 3 USDT" in text
+    assert "returned: 0.02 BTC, 3 USDT (`trimtab wallet show`; what could not be sold is dust there)" in text
     assert "put in 1500.00, taken out before 300.00, profit in the end -75.50 (-5.03 %)" in text
     assert "its coins are kept as they are" in text

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from services.gateway.adapters.newest import KEPT, Newest
 from shared.contracts import subjects
+from shared.contracts.books import DustSwept, SweepDust
 from shared.contracts.reconciliation import AcceptSuspense, SuspenseAccepted
 from shared.contracts.wire import Message, Meta
 from shared.core.errors import RetryLater
@@ -30,17 +31,21 @@ class LedgerCommands:
 
         Raises Refused with what is there now, RetryLater: the outcome is unknown, the same key may be sent again.
         """
-        message_id = f"api.{key or uuid.uuid4().hex}"
-        meta = Meta(message_id, "gateway", datetime.now(UTC), message_id, "")
-        command = AcceptSuspense(venue=venue, asset=asset, amount=amount)
-        reply = await request(self._broker, subjects.LEDGER_COMMANDS, command, meta)
-        if not isinstance(reply, SuspenseAccepted):
-            raise RetryLater("the answer of the ledger was not understood")
-        return reply
+        return await self._told(AcceptSuspense(venue=venue, asset=asset, amount=amount), SuspenseAccepted, key)
+
+    async def sweep(self, venue: str, asset: str, amount: Decimal, key: str | None) -> DustSwept:
+        """Give dust to the wallet; the same key is the same command.
+
+        Raises Refused with what there is, RetryLater: the outcome is unknown, the same key may be sent again.
+        """
+        return await self._told(SweepDust(venue=venue, asset=asset, amount=amount), DustSwept, key)
 
     async def ask(self, question: Message, kind: type[_Told]) -> _Told:
         """The answer to a question of ``shared.contracts.results``. Raises Refused, RetryLater."""
-        message_id = f"api.{uuid.uuid4().hex}"
+        return await self._told(question, kind, None)
+
+    async def _told(self, question: Message, kind: type[_Told], key: str | None) -> _Told:
+        message_id = f"api.{key or uuid.uuid4().hex}"
         meta = Meta(message_id, "gateway", datetime.now(UTC), message_id, "")
         reply = await request(self._broker, subjects.LEDGER_COMMANDS, question, meta)
         if not isinstance(reply, kind):

@@ -32,7 +32,7 @@ from services.ledger.announcements import announcements_of, totals_of
 from services.ledger.bookkeeping import Bookkeeper
 from services.ledger.pages import Changes, Pages, StrategyRecord, TransferRecord, VenueRecord
 from services.ledger.requests import Request
-from shared.core.double_entry import fees_account, suspense_account, venue_account
+from shared.core.double_entry import dust_account, fees_account, suspense_account, venue_account
 from shared.core.errors import RetryLater, Stop, TrimtabError
 from shared.messaging.database_postgres import UNAVAILABLE
 
@@ -128,7 +128,8 @@ async def _tell_totals(connection: Connection) -> None:
     venues = [row["venue"] for row in await connection.fetch("SELECT venue FROM ledger.venues ORDER BY venue")]
     if head is None:
         raise Stop("ledger.journal_head is empty: the schema is damaged")
-    accounts = {account(venue) for venue in venues for account in (venue_account, fees_account, suspense_account)}
+    totalled = (venue_account, fees_account, suspense_account, dust_account)
+    accounts = {account(venue) for venue in venues for account in totalled}
     pages = Pages(head["sequence"], head["posted_at"], balances=await read_balances(connection, accounts))
     rows = [outbox_row(totals_of(pages, venue)) for venue in venues]
     await connection.executemany(_TELL_ONCE, rows)

@@ -168,7 +168,7 @@ WITH moves AS (
     SELECT t.venue, p.destination, p.asset, p.amount FROM ledger.postings p JOIN ledger.transactions t USING (sequence)
 )
 SELECT venue, asset, sum(amount) AS amount FROM moves
-WHERE account LIKE 'wallet:%' OR account LIKE 'strategy:%' OR account LIKE 'suspense:%'
+WHERE split_part(account, ':', 1) IN ('wallet', 'strategy', 'dust', 'suspense')
 GROUP BY venue, asset ORDER BY venue, asset
 """
 
@@ -184,9 +184,9 @@ FROM (SELECT (extract(epoch FROM posted_at - received_at) * 1000)::float8 AS too
 class BooksCheck:
     """What the checker found.
 
-    ``totals``: by account class ("wallet", "strategy", "venue", "fees", "suspense") and asset, from the postings.
-    ``held``: by venue and asset, what wallets, strategies and suspense hold together: the venue's account must show the
-    same (free + locked). ``differences``: every fault as one line, at most 100 of a kind.
+    ``totals``: by account class ("wallet", "strategy", "dust", "venue", "fees", "suspense") and asset, from the
+    postings. ``held``: by venue and asset, what wallets, strategies, dust and suspense hold together: the venue's
+    account must show the same (free + locked). ``differences``: every fault as one line, at most 100 of a kind.
     ``fill_to_posted_ms``: "p50" and "p99" of posted_at - received_at over all fills; empty without fills.
     """
 

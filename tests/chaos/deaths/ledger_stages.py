@@ -10,7 +10,7 @@ from decimal import Decimal
 import nats.errors
 
 from shared.contracts import subjects
-from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
+from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from tests.chaos.deaths.stages import Outcome, Stage, until
@@ -92,11 +92,21 @@ async def _story(world: World, strategy_id: str) -> None:
     # As the registry does: a strategy is not released before the word on its last withdrawal is there.
     settled = "SELECT FROM ledger.transfers WHERE transfer_id = $1 AND state <> 'waiting'"
     await until(world, settled, withdraw.transfer_id)
-    release = ReleaseStrategy(transfer_id=f"{strategy_id}.t3", strategy_id=strategy_id, venue=venue, fills_required=3)
+    release = ReleaseStrategy(
+        transfer_id=f"{strategy_id}.t3", strategy_id=strategy_id, venue=venue, fills_required=3, sold_into="USDT"
+    )
     await world.publish(subjects.transfer_commands(venue), release, release.transfer_id)
     await _fill(world, strategy_id, 3, "SELL", "0.005")
     await until(world, settled, f"{strategy_id}.t3")
+    await _sweep(world, strategy_id)
     await until(world, _PUBLISHED)
+
+
+async def _sweep(world: World, strategy_id: str) -> None:
+    """A part of the dust, to the wallet: asked until it is there."""
+    venue = _venue(strategy_id)
+    sweep = SweepDust(venue=venue, asset="BTC", amount=D("0.001"))
+    await _ask_until(world, sweep, f"{strategy_id}.sweep", "sweep")
 
 
 async def _books(world: World, strategy_id: str) -> Outcome:
@@ -104,7 +114,8 @@ async def _books(world: World, strategy_id: str) -> Outcome:
     venue = _venue(strategy_id)
     balances = await world.rows(
         "SELECT split_part(account, ':', 1) AS kind, asset, amount FROM ledger.balances "
-        "WHERE account IN ('wallet:' || $1, 'fees:' || $1, 'venue:' || $1, 'suspense:' || $1, 'strategy:' || $2) "
+        "WHERE account IN ('wallet:' || $1, 'fees:' || $1, 'venue:' || $1, 'suspense:' || $1, 'dust:' || $1, "
+        "'strategy:' || $2) "
         "AND amount <> 0 ORDER BY 1, 2",
         venue,
         strategy_id,
@@ -140,13 +151,17 @@ async def _difference(world: World, strategy_id: str) -> None:
     await world.publish(subjects.balances_differed(venue), body, body.difference_id)
     await until(world, "SELECT FROM ledger.balances WHERE account = 'suspense:' || $1", venue)
     accept = AcceptSuspense(venue=venue, asset="USDT", amount=D(7))
-    accepted = "SELECT FROM ledger.transactions WHERE venue = $1 AND kind = 'accept'"
-    while not await world.rows(accepted, venue):
+    await _ask_until(world, accept, f"{strategy_id}.accept", "accept")
+    await until(world, _PUBLISHED)
+
+
+async def _ask_until(world: World, command: AcceptSuspense | SweepDust, message_id: str, kind: str) -> None:
+    """Ask, always under the same name, until the venue has an entry of this kind."""
+    while not await world.rows("SELECT FROM ledger.transactions WHERE venue = $1 AND kind = $2", command.venue, kind):
         try:
-            await world.ask(subjects.LEDGER_COMMANDS, accept, f"{strategy_id}.accept")
+            await world.ask(subjects.LEDGER_COMMANDS, command, message_id)
         except nats.errors.Error:
             await asyncio.sleep(0.05)
-    await until(world, _PUBLISHED)
 
 
 async def _unreadable(world: World, strategy_id: str) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from services.ledger.requests import Body, Request, Transfer
-from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
+from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.contracts.wire import Meta
@@ -68,13 +68,19 @@ class Scene:
             received_at=RECEIVED,
         )
 
-    def release(self, fills_required: int = 0, number: int = 9, strategy: str = "s1") -> ReleaseStrategy:
+    def release(
+        self, fills_required: int = 0, number: int = 9, strategy: str = "s1", sold_into: str = ""
+    ) -> ReleaseStrategy:
         return ReleaseStrategy(
             transfer_id=f"{self.venue}-t{number}",
             strategy_id=self.strategy(strategy),
             venue=self.venue,
             fills_required=fills_required,
+            sold_into=sold_into,
         )
+
+    def sweep(self, amount: str, asset: str = "BTC") -> SweepDust:
+        return SweepDust(venue=self.venue, asset=asset, amount=Decimal(amount))
 
     def withdraw(
         self,
@@ -109,6 +115,8 @@ def meta_of(body: Body) -> Meta:
         name = f"difference-{body.venue}-{body.difference_id}"
     elif isinstance(body, AcceptSuspense):
         name = f"accept-{body.venue}-{body.asset}-{body.amount}"
+    elif isinstance(body, SweepDust):
+        name = f"sweep-{body.venue}-{body.asset}-{body.amount}"
     return Meta(f"message-{name}", "test", RECEIVED, f"story-{name}", "")
 
 

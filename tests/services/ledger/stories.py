@@ -34,7 +34,7 @@ def story(
     unit: timedelta = MINUTE,
     third_asset: str = "BNB",
 ) -> list[Request]:
-    """Money in, first plans, trades with all kinds of fees, more money, withdrawals, one strategy released."""
+    """Money in, first plans, trades with all kinds of fees, more money, withdrawals, one strategy's exit with dust."""
     minute = 0
     made: list[tuple[int, Body]] = [(0, SCENE.deposit(1, "1000000")), (0, SCENE.deposit(2, "50", "BNB"))]
     for index, name in enumerate(strategies):
@@ -59,7 +59,7 @@ def story(
                 prices = (("BTC", "45000"), ("ETH", "2100"), ("SOL", "21"), ("BNB", "310"), ("USDT", "1"))
                 out = SCENE.withdraw(number, 10 * index + 3, name, "USDT", "100", None, prices)
                 made.append((minute + 5, out))
-    made.append((minute + 10, SCENE.release(fills, 99, strategies[-1])))
+    made.append((minute + 10, SCENE.release(fills, 99, strategies[-1], "USDT")))
     made.sort(key=itemgetter(0))
     return [known_at(request_of(body), minute * unit) for minute, body in made]
 

@@ -76,7 +76,7 @@ def test_life_when_everything_answers_goes_through_every_step(world: World) -> N
     world.until(lambda: world.published(SealStrategy, strategy_id), "SealStrategy")
     say_progressed(world, strategy_id, 4, "sealed", kind="exit", fills=6, sealed=True)
     (release,) = world.until(lambda: world.published(ReleaseStrategy, strategy_id), "ReleaseStrategy")
-    assert release.fills_required == 6
+    assert (release.fills_required, release.sold_into) == (6, "USDT")
     say_settled(world, strategy_id, "release")
     until_change(world, strategy_id, "closed")
     assert changes_of(world, strategy_id) == WHOLE_LIFE
