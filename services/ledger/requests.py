@@ -1,4 +1,4 @@
-"""What the ledger is asked to post: seven messages, each with an id of its own and a digest of what must not differ.
+"""What the ledger is asked to post: eight messages, each with an id of its own and a digest of what must not differ.
 
 A message may come any number of times. The id says whether it is a repeat, the digest whether it is the same: it covers
 everything that decides the movement of money, and nothing that may differ between two reports of one fact (times,
@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from shared.contracts.books import FundStrategy, ReleaseStrategy, WithdrawFromStrategy
-from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.orders import DepositObserved, OrderChanged, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.contracts.wire import Meta
 from shared.core.double_entry import Trade, fees_account, strategy_account, suspense_account, venue_account
@@ -22,11 +22,11 @@ from shared.core.money import plain
 
 Transfer = FundStrategy | WithdrawFromStrategy | ReleaseStrategy
 Reconciliation = BalanceDiffered | AcceptSuspense
-Body = OrderFilled | DepositObserved | Transfer | Reconciliation
+Body = OrderFilled | OrderChanged | DepositObserved | Transfer | Reconciliation
 
 
 class Kind(StrEnum):
-    """The kinds of journal entries."""
+    """The kinds of journal entries, and the reservation, which moves no money and so makes none."""
 
     DEPOSIT = "deposit"
     FUND = "fund"
@@ -35,6 +35,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     SUSPENSE = "suspense"
     ACCEPT = "accept"
+    RESERVE = "reserve"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Request:
         match self.body:
             case OrderFilled():
                 return Kind.FILL
+            case OrderChanged():
+                return Kind.RESERVE
             case DepositObserved():
                 return Kind.DEPOSIT
             case FundStrategy():
@@ -63,6 +66,11 @@ class Request:
                 return Kind.SUSPENSE
             case AcceptSuspense():
                 return Kind.ACCEPT
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether it becomes a journal entry; a word on an order only moves what is reserved."""
+        return not isinstance(self.body, OrderChanged)
 
     @property
     def strategy_id(self) -> str:
@@ -80,6 +88,8 @@ class Request:
         match self.body:
             case OrderFilled():
                 return f"fill:{self.body.venue}:{self.body.trade_id}"
+            case OrderChanged():
+                return f"order:{self.body.client_order_id}:{self.body.version}"
             case DepositObserved():
                 return f"deposit:{self.body.venue}:{self.body.deposit_id}"
             case FundStrategy() | WithdrawFromStrategy() | ReleaseStrategy():
@@ -128,6 +138,9 @@ def _deciding_fields(body: Body) -> Sequence[object]:
             side = body.side.lower()
             amounts = (body.quantity, body.quote_quantity, body.fee, body.price)
             return (body.venue, body.trade_id, body.strategy_id, side, body.base, body.quote, body.fee_asset, *amounts)
+        case OrderChanged():
+            taken = (part for taken in sorted(body.may_take.items()) for part in taken)
+            return (body.venue, body.strategy_id, body.client_order_id, body.version, body.state, *taken)
         case DepositObserved():
             return (body.venue, body.deposit_id, body.asset, body.amount)
         case FundStrategy():

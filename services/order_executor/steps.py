@@ -70,10 +70,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Commit these intents with this sizing, then send them all at once."""
+    """Commit these intents with this sizing, then send them all at once.
+
+    ``buying_costs``: money a purchase of an asset takes for each 1 it is worth; 1 where it is not said.
+    """
 
     orders: tuple[OrderRecord, ...]
     sizing: CycleSizing
+    buying_costs: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,8 @@ def _send(record: PlanRecord, sized: _Sized, market: Market, terms: Terms) -> Se
     orders = tuple(_intent(record, draft, number, phase, terms) for draft in phase.drafts)
     is_same_cycle = record.sizing is not None and record.sizing.cycle == cycle.cycle
     sliced_at = terms.now if phase.is_sliced else cycle.sliced_at if is_same_cycle else None
-    return Send(orders, replace(cycle, sliced_at=sliced_at))
+    costs = {order.asset: market.instruments[order.asset].buying_costs for order in orders}
+    return Send(orders, replace(cycle, sliced_at=sliced_at), costs)
 
 
 def _intent(record: PlanRecord, draft: OrderDraft, number: int, phase: Phase, terms: Terms) -> OrderRecord:

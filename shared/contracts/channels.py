@@ -48,6 +48,7 @@ from shared.contracts.reconciliation import (
     SuspenseAccepted,
     SuspenseChanged,
 )
+from shared.contracts.reservations import AvailableReported, ReportAvailable
 from shared.contracts.results import (
     HistoryReported,
     HoldingsReported,
@@ -131,8 +132,8 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(subjects.halt_commands(_VENUE), (HaltVenue, ResumeVenue), (HaltChanged, *_ANSWERS)),
     Channel(
         subjects.LEDGER_COMMANDS,
-        (AcceptSuspense, ReportResults, ReportHistory, ReportHoldings),
-        (SuspenseAccepted, ResultsReported, HistoryReported, HoldingsReported, *_ANSWERS),
+        (AcceptSuspense, ReportResults, ReportHistory, ReportHoldings, ReportAvailable),
+        (SuspenseAccepted, ResultsReported, HistoryReported, HoldingsReported, AvailableReported, *_ANSWERS),
     ),
     Channel(
         subjects.AUDIT_COMMANDS,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -14,12 +15,12 @@ from services.order_executor.adapters.postgres_halts import refuse_while_halted
 from services.order_executor.adapters.postgres_plans import StrategyRow, lock_strategies, tell_progress
 from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_from, sizing_json
 from services.order_executor.lease import Lease
-from services.order_executor.records import Evidence, OrderRecord, concluded
+from services.order_executor.records import Evidence, OrderRecord, concluded, may_take
 from services.order_executor.steps import Send
 from shared.contracts import subjects
 from shared.contracts.orders import OrderChanged, OrderFilled
 from shared.core.errors import Stop
-from shared.core.money import ZERO
+from shared.core.money import ONE, ZERO
 from shared.venues.port import VenueTrade
 
 
@@ -78,7 +79,7 @@ class OrderStore:
                 market_day,
                 orders[0].kind.value,
             )
-            await add_events(connection, [self._changed(order) for order in orders])
+            await add_events(connection, [self._intended(order, send) for order in orders])
 
     async def book(self, evidences: Sequence[Evidence]) -> frozenset[str]:
         """THE booking of everything learned of orders: new trades, then the states that follow. Returns the ids of the
@@ -232,7 +233,10 @@ class OrderStore:
             row = replace(strategies[strategy_id], fills_total=total)
             await tell_progress(connection, row, "late_fill", open_plan_id, fills[-1].trade.trade_id)
 
-    def _changed(self, order: OrderRecord) -> Announcement:
+    def _intended(self, order: OrderRecord, send: Send) -> Announcement:
+        return self._changed(order, may_take(order, send.buying_costs.get(order.asset, ONE)))
+
+    def _changed(self, order: OrderRecord, taken_at_most: Mapping[str, Decimal] = MappingProxyType({})) -> Announcement:
         message = OrderChanged(
             client_order_id=order.client_order_id,
             plan_id=order.plan_id,
@@ -247,6 +251,8 @@ class OrderStore:
             venue_order_id=order.venue_order_id,
             detail=order.detail,
             kind=order.kind.value,
+            version=order.version,
+            may_take=dict(taken_at_most),
         )
         name = f"order.{order.client_order_id}.{order.version}"
         return Announcement(
