@@ -210,7 +210,7 @@ def _send(record: PlanRecord, sized: _Sized, market: Market, terms: Terms) -> Se
     orders = tuple(_intent(record, draft, number, phase, terms) for draft in phase.drafts)
     is_same_cycle = record.sizing is not None and record.sizing.cycle == cycle.cycle
     sliced_at = terms.now if phase.is_sliced else cycle.sliced_at if is_same_cycle else None
-    costs = {order.asset: market.instruments[order.asset].buying_costs for order in orders}
+    costs = {base: one.buying_costs for base, one in market.instruments.items()}
     return Send(orders, replace(cycle, sliced_at=sliced_at), costs)
 
 
