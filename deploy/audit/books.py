@@ -1,12 +1,16 @@
 """The auditor's own books: every posting again, in whole units of 10^-18, so that nothing can be rounded."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 DECIMALS = 18
 _MAY_OWE = ("venue:", "suspense:")
 _FILL = "fill"
+_SIGNS = {"buy": 1, "sell": -1}
 _SCALES: tuple[int, ...] = tuple(10 ** (DECIMALS - decimals) for decimals in range(DECIMALS + 1))
+
+_Key: TypeAlias = tuple[str, str]
+"""An account and an asset."""
 
 
 class Fill(NamedTuple):
@@ -52,12 +56,12 @@ class Books:
         fill = fill_of(fields["request"])
         if name != f"fill:{fill.venue}:{fill.trade_id}" or fields["venue"] != fill.venue:
             raise ValueError(f"it books the trade {fill.trade_id} at {fill.venue} under another name")
-        if _moved_at(fill.venue, postings, moved) != _said_of(fill):
+        if not _moves_exactly(fill, moved):
             raise ValueError(f"its postings are not what the trade {fill.trade_id} moved")
         return fill
 
-    def _post(self, postings: Sequence[Mapping[str, str]]) -> list[int]:
-        """Apply the postings; what each of them moves."""
+    def _post(self, postings: Sequence[Mapping[str, str]]) -> list[tuple[_Key, _Key, int]]:
+        """Apply the postings; what each of them moves, from where and to where."""
         balances, moved, below = self.balances, [], []
         for made in postings:
             source, destination, asset = made["source"], made["destination"], made["asset"]
@@ -67,7 +71,7 @@ class Books:
             given, taken = (source, asset), (destination, asset)
             balances[given] = left = balances.get(given, 0) - units
             balances[taken] = balances.get(taken, 0) + units
-            moved.append(units)
+            moved.append((given, taken, units))
             if left < 0 and not source.startswith(_MAY_OWE):
                 below.append(given)
         self.postings += len(moved)
@@ -138,28 +142,21 @@ def fill_of(request: Mapping[str, Any]) -> Fill:
         raise ValueError(f"its message is no fill: {error!r}") from error
 
 
-def _moved_at(venue: str, postings: Sequence[Mapping[str, str]], moved: Sequence[int]) -> dict[tuple[str, str], int]:
-    """What the venue's side and its fees have gained, by account and asset, without zeros."""
-    gained: dict[tuple[str, str], int] = {}
-    accounts = (f"venue:{venue}", f"fees:{venue}")
-    for made, units in zip(postings, moved, strict=True):
-        if made["source"] in accounts:
-            key = (made["source"], made["asset"])
-            gained[key] = gained.get(key, 0) - units
-        if made["destination"] in accounts:
-            key = (made["destination"], made["asset"])
-            gained[key] = gained.get(key, 0) + units
-    return {key: units for key, units in gained.items() if units}
-
-
-def _said_of(fill: Fill) -> dict[tuple[str, str], int]:
-    """The same, by what the trade says: a rebate comes from the venue."""
-    sign = {"buy": 1, "sell": -1}.get(fill.side)
+def _moves_exactly(fill: Fill, moved: Sequence[tuple[_Key, _Key, int]]) -> bool:
+    """Whether the venue's side and fees gain what the trade says and nothing else; a rebate comes from the venue."""
+    sign = _SIGNS.get(fill.side)
     if sign is None:
         raise ValueError(f"{fill.side!r} is not a side")
-    venue = f"venue:{fill.venue}"
-    said = {(venue, fill.quote): sign * fill.quote_quantity}
-    said[venue, fill.base] = said.get((venue, fill.base), 0) - sign * fill.quantity
-    payee = (f"fees:{fill.venue}", fill.fee_asset) if fill.fee >= 0 else (venue, fill.fee_asset)
-    said[payee] = said.get(payee, 0) + fill.fee
-    return {key: units for key, units in said.items() if units}
+    venue, fees = f"venue:{fill.venue}", f"fees:{fill.venue}"
+    left = {(venue, fill.quote): sign * fill.quote_quantity}
+    for key, units in (
+        ((venue, fill.base), -sign * fill.quantity),
+        ((fees if fill.fee >= 0 else venue, fill.fee_asset), fill.fee),
+    ):
+        left[key] = left.get(key, 0) + units
+    for given, taken, units in moved:
+        if given[0] == venue or given[0] == fees:
+            left[given] = left.get(given, 0) + units
+        if taken[0] == venue or taken[0] == fees:
+            left[taken] = left.get(taken, 0) - units
+    return not any(left.values())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 
+from deploy.audit.collecting import searching_rarely
 from deploy.audit.entry_check import Stretch, stretch_of
 from deploy.audit.postgres_tables import BEFORE_ALL, PostgresTables, opened
 from deploy.audit.records import Entry, Wrong
@@ -44,7 +45,8 @@ async def verify_with_all_cores(dsn: str, tables: PostgresTables, trusted: Trust
 
 def _checked(dsn: str, snapshot: str, between: tuple[int, int], sizes: frozenset[int]) -> Stretch | None:
     """A stretch, in a process of its own; None when anything in it is wrong."""
-    return asyncio.run(_read_and_check(dsn, snapshot, between, sizes))
+    with searching_rarely():
+        return asyncio.run(_read_and_check(dsn, snapshot, between, sizes))
 
 
 async def _read_and_check(dsn: str, snapshot: str, between: tuple[int, int], sizes: frozenset[int]) -> Stretch | None:

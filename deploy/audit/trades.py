@@ -1,9 +1,11 @@
 """The venue's own list of trades, against which the journal's fills are compared.
 
 One JSON object a line, as ccxt's ``fetch_my_trades`` returns them: ``id``, ``symbol`` ("BTC/USDT"), ``side``,
-``amount`` (base), ``cost`` (quote), ``fee`` with ``cost`` and ``currency``.
+``amount`` (base), ``cost`` (quote), ``fee`` with ``cost`` and ``currency``; numbers or decimal text. Or CSV with the
+columns ``id,symbol,side,amount,cost,fee_cost,fee_currency``.
 """
 
+import csv
 import json
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -12,6 +14,22 @@ from typing import Any
 from deploy.audit.books import Fill, text_of, units_of
 
 _Trade = tuple[str, int, int, int, str]
+
+
+CSV_COLUMNS = ("id", "symbol", "side", "amount", "cost", "fee_cost", "fee_currency")
+
+
+def lines_of_csv(rows: Iterable[str]) -> Iterator[str]:
+    """A table of trades as JSON Lines. Raises ValueError when a column is missing or a row has another length."""
+    table = csv.DictReader(rows)
+    absent = [name for name in CSV_COLUMNS if name not in (table.fieldnames or ())]
+    if absent:
+        raise ValueError(f"the trades have no column {', '.join(absent)}")
+    for number, row in enumerate(table, start=1):
+        if None in row or None in row.values():
+            raise ValueError(f"row {number} of the trades is not as long as the first line")
+        fee = {"cost": row["fee_cost"] or "0", "currency": row["fee_currency"]}
+        yield json.dumps({name: row[name] for name in CSV_COLUMNS[:5]} | {"fee": fee})
 
 
 class VenueTrades:

@@ -101,7 +101,7 @@ def verify(
     events: Annotated[Path | None, typer.Option(metavar="FILE", help="Exported events instead: JSON Lines.")] = None,
     kept: KeptOption = None,
     accept_key: Annotated[list[str] | None, typer.Option(metavar="KEY_ID", help="Accept a new key's heads.")] = None,
-    trades: Annotated[Path | None, typer.Option(metavar="FILE", help="The venue's trades: JSON Lines of ccxt.")] = None,
+    trades: Annotated[Path | None, typer.Option(metavar="FILE", help="The venue's trades: JSON Lines or .csv.")] = None,
     venue: Annotated[str, typer.Option(metavar="VENUE", help="Whose trades they are.")] = "paper",
     data: DataOption = DEFAULT_DATA_DIR,
     as_json: JsonOption = False,

@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, reported, running_stack
+from deploy.command_line.connections import operator_dsn
+from deploy.command_line.output import DEFAULT_DATA_DIR, DataOption, JsonOption, reported
 from deploy.command_line.strategy_results import MethodOption
-from deploy.embedded.data_folder import DataFolder
-from deploy.embedded.postgres_server import dsn
 
 app = typer.Typer(name="ledger", help="The books: compute them again, export them.", no_args_is_help=True)
 
@@ -78,14 +77,6 @@ def export(
 def _run(program: str, arguments: list[str], data: Path) -> None:
     """Run a program of the ledger on the database of the environment or of the stack; ends with its exit code."""
     with reported():
-        environment = os.environ | {"TRIMTAB_POSTGRES_DSN": _dsn(data)}
+        environment = os.environ | {"TRIMTAB_POSTGRES_DSN": operator_dsn(data)}
         done = subprocess.run([sys.executable, "-P", "-m", program, *arguments], env=environment, check=False)
     raise typer.Exit(done.returncode)
-
-
-def _dsn(data: Path) -> str:
-    """TRIMTAB_POSTGRES_DSN, else the database of the stack running on ``data``."""
-    if url := os.environ.get("TRIMTAB_POSTGRES_DSN"):
-        return url
-    content = running_stack(data)
-    return dsn(content["ports"]["postgres"], DataFolder(data).secrets().postgres_password)

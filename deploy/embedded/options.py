@@ -19,7 +19,8 @@ class ExchangeOptions:
     """The paper venue's market; None = the exchange's own default.
 
     ``prices_file`` is a table of prices (None: a synthetic market from ``seed``); one row covers ``row_step_s``
-    seconds of market time and ``rows_per_second`` rows pass per second of wall-clock time.
+    seconds of market time and ``rows_per_second`` rows pass per second of wall-clock time. ``cross_pairs``: pairs
+    listed beside those against USDT, as in "ETH/BTC,SOL/BTC".
     """
 
     prices_file: Path | None = None
@@ -27,6 +28,7 @@ class ExchangeOptions:
     row_step_s: float | None = None
     rows_per_second: float | None = None
     start_paused: bool = False
+    cross_pairs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,7 @@ class _Builder:
             "TRIMTAB_EXCHANGE_SEED": _text(chosen.seed),
             "TRIMTAB_EXCHANGE_ROW_STEP_S": _text(chosen.row_step_s),
             "TRIMTAB_EXCHANGE_ROWS_PER_SECOND": _text(chosen.rows_per_second),
+            "TRIMTAB_EXCHANGE_CROSS_PAIRS": chosen.cross_pairs,
         }
         return {
             "TRIMTAB_EXCHANGE_HOST": "127.0.0.1",

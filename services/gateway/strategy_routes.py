@@ -1,5 +1,6 @@
 """/strategies: preview, create, list, show, decisions."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -75,9 +76,13 @@ async def _decisions(backing: Backing, strategy_id: str, at: str, limit: int) ->
         found = (await backing.decisions.at(strategy_id, moment_in(at)))[:limit]
     else:
         found = await backing.decisions.newest(strategy_id, limit)
-    return DecisionsReply(strategy_id=strategy_id, decisions=[_decision(one) for one in found])
+    routes = await backing.decisions.routes(strategy_id) if any(one.plan_id for one in found) else {}
+    told = [_decision(one, routes.get(one.plan_id, ())) for one in found]
+    return DecisionsReply(strategy_id=strategy_id, decisions=told)
 
 
-def _decision(recorded: DecisionRecorded) -> DecisionReply:
+def _decision(recorded: DecisionRecorded, routes: Sequence[str]) -> DecisionReply:
     sentence = explain(recorded.code, recorded.inputs)
+    if routes:
+        sentence += f" Traded directly: {'; '.join(routes)}."
     return DecisionReply(**recorded.model_dump(exclude={"strategy_id"}), sentence=sentence)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.ledger.leaves import LEAF_VERSION
+from services.ledger.leaves import LEAF_VERSION, Leaf
 from services.ledger.pages import Changes, Entry, Pages, SuspenseMove, TransferRecord, TransferState
 from services.ledger.requests import Request
 from services.ledger.suspense import alert_of, books_totalled, suspense_changed
@@ -82,6 +82,14 @@ def _entry(entry: Entry) -> Announcement:
     )
     meta = _meta(entry.request, entry.posted_at, f"transaction.{entry.sequence}")
     return Announcement(subjects.ledger(transaction.venue), message, meta)
+
+
+def told_again(leaf: Leaf) -> Announcement:
+    """An entry that an older version told without its leaf, told whole: as whoever has only the stream needs it."""
+    message = TransactionPosted.model_validate({**leaf.fields, "leaf_hash": leaf.hash.hex()})
+    name = f"transaction.{message.sequence}.whole"
+    meta = Meta(name, SOURCE, message.posted_at, message.correlation_id, message.message_id)
+    return Announcement(subjects.ledger(message.venue), message, meta)
 
 
 def _position(pages: Pages, strategy_id: str, meta: Meta) -> Announcement:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.ledger.adapters.postgres import PostgresJournal
+from services.ledger.adapters.postgres_alarms import PostgresAlarms
 from services.ledger.adapters.postgres_answers import PostgresAnswers
 from services.ledger.adapters.postgres_heads import PostgresHeads
 from services.ledger.adapters.postgres_projector import Projector
@@ -17,6 +18,7 @@ from services.ledger.heads import Signer
 from services.ledger.market import Market
 from services.ledger.proofs import Proofs
 from services.ledger.settings import Settings
+from services.ledger.stream_alarm import StreamAlarm
 from shared.contracts import subjects
 from shared.contracts.audit import ProveConsistency, ProveInclusion, ShowTreeHead
 from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS, LEDGER_ORDERS
@@ -31,6 +33,7 @@ from shared.messaging.following import Follower
 from shared.messaging.health import Health
 from shared.messaging.outbox_postgres import OutboxRelay
 from shared.messaging.requests import Answer, serve
+from shared.messaging.stream_room import room_of
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +96,11 @@ class LedgerApp:
         self.health.add("books", books.trouble)
         self.health.add("results", projector.trouble)
         self.health.add("tree heads", proofs.trouble)
+        alarms = PostgresAlarms(pool, lambda: datetime.now(UTC), relay.wake)
+        streams = StreamAlarm(lambda stream: room_of(self._broker.jetstream, stream), alarms.tell)
+        self.health.show("streams_percent_full", streams.figures)
         self._background = (
+            streams.run,
             books.run,
             relay.run,
             prices.run,
@@ -124,7 +131,7 @@ class LedgerApp:
             await self._journal.pool.close()
 
     def background(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The committer, the relay, the follower of prices and the projector of results."""
+        """The look at the streams, the committer, the relay, the follower of prices and the projector of results."""
         return [run() for run in self._background]
 
 

@@ -13,10 +13,10 @@ from services.ledger.facts import QUOTE_UNLESS_TOLD, JournalEntry
 from services.ledger.requests import Kind
 from shared.contracts.books import FundStrategy, WithdrawFromStrategy
 from shared.contracts.orders import OrderFilled
-from shared.core.double_entry import changes_of, strategy_account
+from shared.core.double_entry import EXACT_SUMS, changes_of, strategy_account
 from shared.core.errors import Refused
-from shared.core.lots import Method
-from shared.core.money import MAX_DECIMALS, ZERO
+from shared.core.lots import Method, share_of
+from shared.core.money import MAX_DECIMALS, ONE, ZERO
 
 _BOOKING = {Method.FIFO: "FIFO", Method.LIFO: "LIFO", Method.HIFO: "HIFO"}
 _ROOTS = {"wallet": "Assets:Wallet", "strategy": "Assets:Strategy", "venue": "Equity:Venue", "fees": "Expenses:Fees"}
@@ -84,6 +84,9 @@ def _of_strategy(entry: JournalEntry, changes: Mapping[str, Decimal], payouts: M
 
 def _trade(entry: JournalEntry, changes: Mapping[str, Decimal]) -> Iterator[str]:
     fill = OrderFilled.model_validate_json(entry.request)
+    if fill.valued_in:
+        yield from _exchange(entry, fill, changes)
+        return
     account, paid = _account(strategy_account(entry.strategy_id)), changes.get(fill.quote, ZERO)
     has_gain = changes.get(fill.base, ZERO) <= 0 or paid > 0
     for asset, change in changes.items():
@@ -97,6 +100,22 @@ def _trade(entry: JournalEntry, changes: Mapping[str, Decimal]) -> Iterator[str]
             yield f"{account} {_units(asset, change)} {{}}"
     if has_gain:
         yield _gains(entry)
+
+
+def _exchange(entry: JournalEntry, fill: OrderFilled, changes: Mapping[str, Decimal]) -> Iterator[str]:
+    """One asset for another: what comes costs what the pair's quote asset moved by is worth, and a fee in money."""
+    account = _account(strategy_account(entry.strategy_id))
+    worth = share_of(changes.get(fill.quote, ZERO).copy_abs(), fill.quote_price, ONE)
+    cost_of_traded = EXACT_SUMS.subtract(worth, changes.get(fill.measure, ZERO))
+    for asset, change in changes.items():
+        if asset == fill.measure:
+            yield f"{account} {_units(asset, change)}"
+        elif change > 0:
+            cost = cost_of_traded if asset in {fill.base, fill.quote} else ZERO
+            yield f"{account} {_units(asset, change)} {{{{{_units(fill.measure, cost)}}}}}"
+        else:
+            yield f"{account} {_units(asset, change)} {{}}"
+    yield _gains(entry)
 
 
 def _put_in(entry: JournalEntry, changes: Mapping[str, Decimal], worth: Decimal) -> Iterator[str]:

@@ -28,7 +28,10 @@ _UNPLACED = -1
 
 @dataclass(frozen=True, slots=True)
 class TradeMade:
-    """What a fill says besides its movements; ``fee_worth`` in the quote currency, 0 where it is not known."""
+    """What a fill says besides its movements; ``fee_worth`` in ``measure``, 0 where it is not known.
+
+    ``measure``: the quote currency of the strategy. That of a direct pair is another, and worth ``quote_price`` in it.
+    """
 
     base: str
     quote: str
@@ -36,6 +39,8 @@ class TradeMade:
     fee: Decimal
     fee_asset: str
     fee_worth: Decimal
+    measure: str
+    quote_price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +142,8 @@ def _meaning(entry: JournalEntry, prices: Mapping[str, Decimal]) -> tuple[int, T
         case Kind.FILL:
             fill = OrderFilled.model_validate_json(entry.request)
             worth = _fee_worth(fill, prices)
-            trade = TradeMade(fill.base, fill.quote, fill.plan_id, fill.fee, fill.fee_asset, worth)
-            return fill.fill_number, trade
+            traded = (fill.base, fill.quote, fill.plan_id, fill.fee, fill.fee_asset, worth)
+            return fill.fill_number, TradeMade(*traded, fill.measure, fill.quote_price)
         case Kind.FUND:
             put_in = FundStrategy.model_validate_json(entry.request)
             worth = put_in.amount if put_in.asset == QUOTE_UNLESS_TOLD else put_in.value_usdt
@@ -156,12 +161,15 @@ def needs_fee_price(entry: JournalEntry) -> bool:
     if entry.kind != Kind.FILL:
         return False
     fill = OrderFilled.model_validate_json(entry.request)
-    return fill.fee > 0 and fill.fee_asset not in {fill.base, fill.quote}
+    return fill.fee > 0 and fill.fee_asset not in {fill.base, fill.quote, fill.measure}
 
 
 def _fee_worth(fill: OrderFilled, prices: Mapping[str, Decimal]) -> Decimal:
-    if fill.fee_asset == fill.quote:
+    if fill.fee_asset == fill.measure:
         return fill.fee
+    if fill.fee_asset == fill.quote:
+        return share_of(fill.fee, fill.quote_price, ONE)
     if fill.fee_asset == fill.base:
-        return share_of(fill.quote_quantity, fill.fee, fill.quantity)
+        in_quote = share_of(fill.quote_quantity, fill.fee, fill.quantity)
+        return share_of(in_quote, fill.quote_price, ONE) if fill.valued_in else in_quote
     return share_of(fill.fee, prices.get(fill.fee_asset, ZERO), ONE)

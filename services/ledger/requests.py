@@ -137,7 +137,9 @@ def _deciding_fields(body: Body) -> Sequence[object]:
         case OrderFilled():
             side = body.side.lower()
             amounts = (body.quantity, body.quote_quantity, body.fee, body.price)
-            return (body.venue, body.trade_id, body.strategy_id, side, body.base, body.quote, body.fee_asset, *amounts)
+            valued = (body.valued_in, body.quote_price) if body.valued_in else ()
+            what = (body.base, body.quote, body.fee_asset, *amounts, *valued)
+            return (body.venue, body.trade_id, body.strategy_id, side, *what)
         case OrderChanged():
             taken = (part for taken in sorted(body.may_take.items()) for part in taken)
             return (body.venue, body.strategy_id, body.client_order_id, body.version, body.state, *taken)

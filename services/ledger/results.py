@@ -120,24 +120,39 @@ class StrategyResults:
         return Valuation(value, weights, at_cost, basket, self.growth.rate(value))
 
     def _apply_trade(self, fact: Fact, trade: TradeMade) -> None:
-        self.quote = trade.quote
+        self.quote = trade.measure
         self.basket.trade(trade.plan_id, self.holdings, trade.fee_worth)
         if trade.fee > 0:
             self.fees[trade.fee_asset] = EXACT_SUMS.add(self.fees.get(trade.fee_asset, ZERO), trade.fee)
             self.fees_worth = EXACT_SUMS.add(self.fees_worth, trade.fee_worth)
         self._move(fact.changes)
         paid, bought = fact.changes.get(trade.quote, ZERO), fact.changes.get(trade.base, ZERO)
-        if bought > 0:
+        if trade.quote != trade.measure:
+            self._exchange(trade, paid, bought, fact)
+        elif bought > 0:
             self._open(trade.base, bought, paid.copy_negate(), fact)
         else:
             self._close(trade.base, bought.copy_negate(), paid, ClosingKind.SALE, fact)
         for asset, change in fact.changes.items():
-            if asset in {trade.base, trade.quote}:
+            if asset in {trade.base, trade.quote, trade.measure}:
                 continue
             if change > 0:
                 self._open(asset, change, ZERO, fact)
             else:
                 self._close(asset, change.copy_negate(), ZERO, ClosingKind.FEE, fact)
+
+    def _exchange(self, trade: TradeMade, quote_change: Decimal, base_change: Decimal, fact: Fact) -> None:
+        """One asset for another: what is given is sold for the worth of what the pair's quote asset moved by, and what
+        comes is bought for it; a fee in the strategy's own currency is part of that cost.
+        """
+        is_swap = (quote_change > 0) != (base_change > 0)
+        worth = _worth(quote_change, trade.quote_price) if is_swap else ZERO
+        cost = EXACT_SUMS.subtract(worth, fact.changes.get(trade.measure, ZERO))
+        for asset, change in ((trade.base, base_change), (trade.quote, quote_change)):
+            if change > 0:
+                self._open(asset, change, cost, fact)
+            else:
+                self._close(asset, change.copy_negate(), worth, ClosingKind.SALE, fact)
 
     def _apply_transfer(self, fact: Fact, transfer: Transferred) -> None:
         known = {*self.holdings, *self.basket.units, *fact.changes}

@@ -18,6 +18,7 @@ from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.adapters.postgres_reconciliation import ReconciliationStore
+from services.order_executor.adapters.postgres_together import traded_together
 from services.order_executor.halting import HaltSwitch
 from services.order_executor.handlers import Handlers
 from services.order_executor.lease import Lease
@@ -34,6 +35,7 @@ from shared.contracts.plans import FreeStrategy, HoldStrategy, RebalancePlanned,
 from shared.contracts.wire import Message
 from shared.core.errors import RetryLater, Stop
 from shared.core.guards import GuardLimits
+from shared.core.routing import RoutingPolicy
 from shared.messaging.broker import make_broker
 from shared.messaging.consuming import consume
 from shared.messaging.database_postgres import create_pool
@@ -48,6 +50,8 @@ from shared.venues.port import Venue
 
 NAME = "order_executor"
 FINISH_S = 5.0
+PLANS_IN_FLIGHT = 8
+"""Plans accepted at once: each waits for its own write to disk, of whichever strategy it is."""
 
 
 def ccxt_venue(settings: Settings) -> Venue:
@@ -75,7 +79,13 @@ class Executor:
         self._settings = settings
         self._venue = venue
         self._market = MarketView(settings.quotes_max_age_s)
-        self._listing = InstrumentListing(venue, self._market, settings.venue_name, settings.venue_quote)
+        self._listing = InstrumentListing(
+            venue,
+            self._market,
+            settings.venue_name,
+            settings.venue_quote,
+            lists_direct_pairs=settings.routing is RoutingPolicy.DIRECT_WHEN_CHEAPER,
+        )
         self._broker = make_broker(
             settings.nats_url, f"{NAME}-{settings.instance}", user=settings.nats_user, password=settings.nats_password
         )
@@ -106,27 +116,28 @@ class Executor:
         await self._until_answered(keeping, self._listing.read)
         await self._until_answered(keeping, lambda: open_account(self._venue, accounts, lease))
 
-        guards = self.guards = SendGuards(self._guard_limits(), self._market, switch)
-        guards.tally = await read_tally(pool, settings.account, settings.venue_name)
-        self.health.show("sending", guards.facts)
+        await self._want_direct_pairs(pool)
+        guards = self.guards = await self._send_guards(pool, switch)
         plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
         reconciler = self._reconciler(pool, accounts, lease, relay.wake)
-        tools = Tools(self._venue, plans, orders, self._market, lease, guards, relay.wake, reconciler.started)
+        tools = Tools(
+            self._venue,
+            plans,
+            orders,
+            self._market,
+            lease,
+            guards,
+            relay.wake,
+            reconciler.started,
+            lambda: reconciler.has_started,
+        )
         runners = PlanRunners(tools, self._limits(), self._stop)
         self._ending.append(lambda: runners.end(FINISH_S))
-        handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake)
-        consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan})
-        consume(
-            self._broker,
-            EXECUTOR_COMMANDS,
-            {SealStrategy: handlers.on_seal, HoldStrategy: handlers.on_hold, FreeStrategy: handlers.on_free},
-        )
-        await self._broker.start()
-        self._ending.append(self._broker.stop)
+        handlers = Handlers(settings.venue_name, plans, HoldStore(pool), runners, relay.wake, self._listing.want)
+        await self._take_messages(handlers)
         await listen(self._broker, subjects.prices(settings.venue_name), self._market.on_frame).start()
         await runners.resume()
 
-        subject = subjects.price_snapshots(settings.venue_name)
         deposits = DepositWatch(self._venue, accounts, lease, settings.venue_deposits_poll_s, relay.wake)
         users = UserStreamWatch(self._venue, orders, deposits.look_now, relay.wake)
         publisher = Publisher(self._broker, NAME)
@@ -134,7 +145,7 @@ class Executor:
             _joined(keeping),
             relay.run(),
             switch.run(),
-            Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run(),
+            self._follow_prices(),
             self._listing.run(publisher, lease.epoch, settings.venue_instruments_refresh_s),
             deposits.run(),
         ]
@@ -154,6 +165,34 @@ class Executor:
     def background(self) -> Sequence[Coroutine[Any, Any, Any]]:
         """The lease, the outbox, prices, instruments, deposits and the user stream."""
         return self._background
+
+    async def _send_guards(self, pool: Any, switch: HaltSwitch) -> SendGuards:
+        """The guards, with what has been sent so far."""
+        guards = SendGuards(self._guard_limits(), self._market, switch)
+        guards.tally = await read_tally(pool, self._settings.account, self._settings.venue_name)
+        self.health.show("sending", guards.facts)
+        return guards
+
+    async def _take_messages(self, handlers: Handlers) -> None:
+        """Take plans and commands from now on."""
+        consume(self._broker, EXECUTOR_PLANS, {RebalancePlanned: handlers.on_plan}, in_flight=PLANS_IN_FLIGHT)
+        consume(
+            self._broker,
+            EXECUTOR_COMMANDS,
+            {SealStrategy: handlers.on_seal, HoldStrategy: handlers.on_hold, FreeStrategy: handlers.on_free},
+        )
+        await self._broker.start()
+        self._ending.append(self._broker.stop)
+
+    def _follow_prices(self) -> Coroutine[Any, Any, None]:
+        subject = subjects.price_snapshots(self._settings.venue_name)
+        return Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run()
+
+    async def _want_direct_pairs(self, pool: Any) -> None:
+        """Have the pairs listed that the strategies there are may be routed through, before their next plans come."""
+        if self._settings.routing is RoutingPolicy.DIRECT_WHEN_CHEAPER:
+            for assets in await traded_together(pool, self._settings.venue_name):
+                self._listing.want(assets)
 
     def _reconciler(self, pool: Any, accounts: AccountStore, lease: Lease, wake: Callable[[], None]) -> Reconciler:
         settings = self._settings

@@ -1,8 +1,7 @@
 """Message handlers: check, store, start the work."""
 
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 
 from services.order_executor.adapters.postgres_holds import HoldStore
 from services.order_executor.adapters.postgres_plans import PlanStore
@@ -19,13 +18,21 @@ class Handlers:
     """Handlers for one venue account."""
 
     def __init__(
-        self, venue: str, plans: PlanStore, holds: HoldStore, runners: PlanRunners, wake: Callable[[], None]
+        self,
+        venue: str,
+        plans: PlanStore,
+        holds: HoldStore,
+        runners: PlanRunners,
+        wake: Callable[[], None],
+        want: Callable[[Iterable[str]], None],
     ) -> None:
+        """``wake``: the outbox has something new; ``want``: these assets are traded together."""
         self._venue = venue
         self._plans = plans
         self._holds = holds
         self._runners = runners
         self._wake = wake
+        self._want = want
 
     async def on_plan(self, plan: RebalancePlanned, meta: Meta) -> None:
         """Accept the plan and start on it, or drop it: whoever decided it will look again. Raises RetryLater."""
@@ -33,13 +40,12 @@ class Handlers:
             log.error("plan %s is for the venue %s: dropped", plan.plan_id, plan.venue)
             return
         try:
-            outcome = await self._plans.accept(plan, meta, datetime.now(UTC))
+            outcome = await self._runners.begin(plan, meta)
         except UNAVAILABLE as error:
             raise RetryLater(f"the database does not answer: {error!r}") from error
         log.info("plan %s (%s) of %s: %s", plan.plan_id, plan.reason, plan.strategy_id, outcome)
-        self._wake()
         if outcome in {"accepted", "duplicate_open"}:
-            self._runners.ensure(plan.plan_id)
+            self._want(line.asset for line in plan.lines)
 
     async def on_seal(self, command: SealStrategy, meta: Meta) -> None:
         """Seal the strategy, now or with the end of its open plan. Raises RetryLater."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,7 +10,8 @@ from services.order_executor.steps import Market
 from shared.contracts.frames import decode_frame
 from shared.contracts.prices import PricesSnapshotted
 from shared.contracts.wire import Message, Meta
-from shared.core.market import Instrument, Quote
+from shared.core.market import Instrument, Quote, pair_name
+from shared.core.routing import DirectPair
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -24,7 +25,8 @@ class MarketView:
 
     def __init__(self, max_age_s: float) -> None:
         self._max_age_s = max_age_s
-        self._quotes: dict[str, Quote] = {}
+        self._quotes: dict[str, Quote] = {}  # by asset; of direct pairs by their names
+        self._pairs: dict[str, Instrument] = {}
         self._stale: frozenset[str] = frozenset()
         self._instruments: dict[str, Instrument] = {}
         self._unreconciled: frozenset[str] = frozenset()
@@ -41,7 +43,7 @@ class MarketView:
             self._epoch = frame.epoch
             self._quotes.clear()
             self.market_time = _EPOCH
-        for row in frame.quotes:
+        for row in (*frame.quotes, *frame.crosses):
             self._take(row.asset, row.quote())
         self._hear(datetime.fromtimestamp(frame.market_time_ms / 1000, UTC), changed=bool(frame.quotes))
 
@@ -49,7 +51,7 @@ class MarketView:
         """Take a snapshot. One that has been lying in the stream counts as old as it is."""
         if not isinstance(message, PricesSnapshotted) or self._epoch not in {"", message.epoch}:
             return
-        for seen in message.quotes:
+        for seen in (*message.quotes, *message.crosses):
             self._take(seen.asset, Quote(seen.bid, seen.ask, seen.at))
         self._stale = frozenset(message.stale)
         age_s = max(0.0, (datetime.now(UTC) - meta.occurred_at).total_seconds())
@@ -58,6 +60,10 @@ class MarketView:
     def set_instruments(self, instruments: Iterable[Instrument]) -> None:
         """The venue's instruments as of now."""
         self._instruments = {instrument.base: instrument for instrument in instruments}
+
+    def set_pairs(self, pairs: Iterable[Instrument]) -> None:
+        """The direct pairs that orders may be routed through."""
+        self._pairs = {pair_name(pair.base, pair.quote): pair for pair in pairs}
 
     def set_unreconciled(self, bases: frozenset[str]) -> None:
         """The bases of the pairs that may not be traded because venue and books differ in one of their assets."""
@@ -72,7 +78,21 @@ class MarketView:
         for asset in self._unreconciled & instruments.keys():
             instruments[asset] = replace(instruments[asset], tradable=False)
         silent = {asset for asset, found in instruments.items() if found.tradable and asset not in usable}
-        return Market(usable, instruments, frozenset(silent), self._unreconciled & instruments.keys())
+        pairs = tuple(self._direct(usable.keys()))
+        return Market(usable, instruments, frozenset(silent), self._unreconciled & instruments.keys(), pairs=pairs)
+
+    def look_direct(self, base: str, quote: str) -> Quote | None:
+        """The usable quote of a direct pair, None without."""
+        name = pair_name(base, quote)
+        return None if self.is_silent or name in self._stale else self._quotes.get(name)
+
+    def _direct(self, assets: Set[str]) -> Iterator[DirectPair]:
+        """The tradable direct pairs among these assets that have a usable quote."""
+        for pair in self._pairs.values():
+            if pair.tradable and pair.base in assets and pair.quote in assets:
+                quote = self.look_direct(pair.base, pair.quote)
+                if quote is not None:
+                    yield DirectPair(pair, quote)
 
     @property
     def is_silent(self) -> bool:

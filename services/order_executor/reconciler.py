@@ -78,6 +78,11 @@ class Reconciler:
         """
         await self._started.wait()
 
+    @property
+    def has_started(self) -> bool:
+        """Whether ``started`` would return at once."""
+        return self._started.is_set()
+
     async def run(self) -> None:
         """For ever. Raises Stop when the account has another writer or the venue shuts us out."""
         begun = time.monotonic()

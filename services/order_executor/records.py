@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from shared.contracts.plans import RebalancePlanned, TradedWays
 from shared.core.matching import Side
-from shared.core.money import MAX_DECIMALS, ZERO, ceil_to_step, exact, plain
+from shared.core.money import MAX_DECIMALS, ONE, ZERO, ceil_to_step, exact, plain
 from shared.core.order_styles import OrderKind
 from shared.core.orders import UNSETTLED, OrderState, VenueReport, may_become, reported_state, state_after_fill
 from shared.core.situation import INVEST, WITHDRAW
@@ -22,7 +22,9 @@ _SMALLEST_AMOUNT = Decimal(f"1e-{MAX_DECIMALS}")
 class OrderRecord:
     """An order intent and what is known of it. ``send_deadline`` is wall clock.
 
-    ``limit_price`` of a market order is the touch it was sized at; it is not sent.
+    ``limit_price`` of a market order is the touch it was sized at; it is not sent. On a direct pair ``quote`` is not
+    what the strategy is measured in: that is ``valued_in`` then (else ""), and ``quote_price`` the worth of one unit of
+    ``quote`` in it when the order was made (else 1).
     """
 
     client_order_id: str
@@ -43,6 +45,18 @@ class OrderRecord:
     filled_quantity: Decimal = ZERO
     detail: str = ""
     kind: OrderKind = OrderKind.IOC
+    valued_in: str = ""
+    quote_price: Decimal = ONE
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it is on a direct pair, not against the strategy's quote currency."""
+        return bool(self.valued_in)
+
+    @exact
+    def worth(self, quantity: Decimal) -> Decimal:
+        """Of so much of its base at its limit, in the strategy's quote currency."""
+        return quantity * self.limit_price * self.quote_price
 
     def request(self) -> OrderRequest:
         """The order as it is sent."""
@@ -154,6 +168,12 @@ def holdings_of(record: PlanRecord) -> dict[str, Decimal]:
             own = held.get(fill.fee_asset, ZERO)
             held[fill.fee_asset] = own - min(fill.fee, max(own, ZERO))
     return held
+
+
+def traded_on(fills: Iterable[FillRecord], side: Side, quote: str) -> frozenset[str]:
+    """The assets, but ``quote``, that these fills sold or bought: on a direct pair one is sold and one bought."""
+    found = {fill.asset if fill.side is side else fill.quote for fill in fills}
+    return frozenset(found - {quote})
 
 
 @exact

@@ -18,6 +18,8 @@ from services.order_executor.resting import LOOK_EVERY_S, RestingOrders, Surroun
 from services.order_executor.send_guards import GuardedPhase, SendGuards
 from services.order_executor.steps import Close, Market, Send, Terms, next_step, with_detail, with_stale_named
 from services.order_executor.styling import Wait, styling_of
+from shared.contracts.plans import RebalancePlanned
+from shared.contracts.wire import Meta
 from shared.core.errors import RetryLater, Stop
 from shared.core.matching import Book
 from shared.core.money import ZERO
@@ -56,6 +58,17 @@ class Tools:
     guards: SendGuards
     wake: Callable[[], None]  # tells the outbox relay that something was committed
     reconciled: Callable[[], Awaitable[None]]  # returns once account and books were compared since the start
+    is_reconciled: Callable[[], bool]  # whether that would return at once
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A phase that goes out as soon as its intents are committed; never after ``deadline`` (monotonic)."""
+
+    step: Send
+    record: PlanRecord
+    guards: GuardedPhase
+    deadline: float
 
 
 class PlanRunners:
@@ -80,9 +93,45 @@ class PlanRunners:
     def ensure(self, plan_id: str, *, may_rest: bool = False) -> None:
         """Work on the plan, if nobody does. ``may_rest``: it is an old one, whose orders may rest at the venue."""
         if plan_id not in self._tasks and not self._is_ending:
-            task = asyncio.create_task(self._run(plan_id, may_rest=may_rest), name=f"plan {plan_id}")
-            self._tasks[plan_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(plan_id, None))
+            self._start(plan_id, may_rest=may_rest)
+
+    async def begin(self, plan: RebalancePlanned, meta: Meta) -> str:
+        """Accept a plan and work on it; returns what ``PlanStore.accept`` does. The intents of its first phase are
+        committed with it when there is room, and all that their sizes hang on is known.
+        """
+        ready = None if self._room.locked() or self._is_ending else self._first_phase(plan)
+        if ready is not None:
+            outcome = await self._begin_with(ready, plan, meta)
+            if outcome == "accepted":
+                return outcome  # the relay is woken once it has traded, and looks by itself when that takes long
+        else:
+            outcome = await self._tools.plans.accept(plan, meta, datetime.now(UTC))
+        self._tools.wake()
+        if outcome in {"accepted", "duplicate_open"}:
+            self.ensure(plan.plan_id)
+        return outcome
+
+    async def _begin_with(self, ready: _Ready, plan: RebalancePlanned, meta: Meta) -> str:
+        """Accept a plan with its first phase, and have that go out in the room that there is."""
+        tools, day = self._tools, ready.guards.market_day
+        await self._room.acquire()  # nobody is waited for
+        has_begun = False
+        try:
+            outcome = await tools.plans.accept(
+                plan, meta, datetime.now(UTC), lambda connection: tools.orders.add_intents(connection, ready.step, day)
+            )
+            has_begun = outcome == "accepted" and not self._is_ending  # else the next start finds it
+        finally:
+            if not has_begun:
+                self._room.release()
+        if has_begun:
+            self._start(plan.plan_id, ready=ready)
+        return outcome
+
+    def _start(self, plan_id: str, *, may_rest: bool = False, ready: _Ready | None = None) -> None:
+        task = asyncio.create_task(self._run(plan_id, may_rest=may_rest, ready=ready), name=f"plan {plan_id}")
+        self._tasks[plan_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(plan_id, None))
 
     async def end(self, wait_s: float) -> None:
         """Start no new phase and let those under way finish; what takes longer is taken up at the next start."""
@@ -94,15 +143,22 @@ class PlanRunners:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, plan_id: str, *, may_rest: bool) -> None:
-        """Until the plan is closed. ``may_rest``: orders of it may stand in the venue's book already."""
+    async def _run(self, plan_id: str, *, may_rest: bool, ready: _Ready | None = None) -> None:
+        """Until the plan is closed. ``may_rest``: orders of it may stand in the venue's book already; ``ready``: the
+        phase that was committed just now, in a room that is taken already.
+        """
         pause_s = 0.1
-        while not self._is_ending:
+        while ready is not None or not self._is_ending:
             try:
                 if may_rest:
                     await self._while_resting(plan_id)
-                async with self._room:
-                    wait_s = await self._work(plan_id)
+                if ready is None:
+                    await self._room.acquire()
+                try:
+                    wait_s = await self._work(plan_id, ready)
+                finally:
+                    ready = None
+                    self._room.release()
                 if wait_s is None:
                     break
                 await asyncio.sleep(wait_s)
@@ -141,11 +197,13 @@ class PlanRunners:
         self._tools.wake()
         return is_resting
 
-    async def _work(self, plan_id: str) -> float | None:
+    async def _work(self, plan_id: str, ready: _Ready | None) -> float | None:
         """Go on with a plan until it is closed, or has to wait: so many seconds. Raises Stop, RetryLater, or whatever
         interrupted it.
         """
         tools = self._tools
+        if ready is not None:
+            await self._go_out(ready)
         record = await tools.plans.load(plan_id)
         while record.is_open and not self._is_ending:
             if record.resting and not record.unclear:
@@ -208,14 +266,38 @@ class PlanRunners:
                 return market
             await view.changed(LOOK_AGAIN_S)
 
+    def _first_phase(self, plan: RebalancePlanned) -> _Ready | None:
+        """The first phase of a plan that nothing was done for yet; None when something has to be waited for first."""
+        tools, record = self._tools, PlanRecord(plan, is_open=True)
+        market = tools.market.look(line.asset for line in plan.lines if line.asset != plan.quote)
+        if market.stale or tools.market.market_time < plan.market_time or not tools.is_reconciled():
+            return None
+        if tools.guards.switch.reason is not None or styling_of(record).depth_share_pct is not None:
+            return None
+        try:
+            step = next_step(record, market, self._terms())
+        except Exception:
+            # A fault of ours: the plan is taken all the same, and its own task says what is wrong with it.
+            log.exception("plan %s: no first phase", plan.plan_id)
+            return None
+        return self._ready(step, record) if isinstance(step, Send) else None
+
+    def _ready(self, step: Send, record: PlanRecord) -> _Ready:
+        deadline = time.monotonic() + self._limits.send_within.total_seconds()
+        return _Ready(step, record, self._tools.guards.phase(record, step.orders), deadline)
+
     async def _send(self, step: Send, record: PlanRecord) -> None:
-        """Commit the intents, send them all at once, book all replies together. Raises RetryLater while halted."""
+        """Commit the intents and let them go out. Raises RetryLater while halted."""
         if (halted := self._tools.guards.switch.reason) is not None:
             raise RetryLater(f"halted: {halted}")
-        committed_by = time.monotonic() + self._limits.send_within.total_seconds()
-        phase = self._tools.guards.phase(record, step.orders)
-        await self._tools.orders.commit_intents(step, phase.market_day)
-        guard = self._guard(committed_by, record.plan.expires_at)
+        ready = self._ready(step, record)
+        await self._tools.orders.commit_intents(step, ready.guards.market_day)
+        await self._go_out(ready)
+
+    async def _go_out(self, ready: _Ready) -> None:
+        """Send all orders of a phase at once, their intents being committed, and book all replies together."""
+        step, record, phase = ready.step, ready.record, ready.guards
+        guard = self._guard(ready.deadline, record.plan.expires_at)
         outcomes = await asyncio.gather(
             *(self._place(order, self._guarded(order, guard, phase)) for order in step.orders)
         )

@@ -20,12 +20,14 @@ from shared.core.guards import (
     Outgoing,
     Tally,
     Trip,
+    Valued,
     after_ended,
     after_phase,
     after_sent,
     judge,
     must_halt,
 )
+from shared.core.market import Quote
 from shared.core.money import ZERO, exact
 from shared.core.order_styles import OrderKind
 from shared.core.orders import UNSETTLED, OrderState, VenueReport
@@ -60,10 +62,11 @@ class SendGuards:
             side=order.side,
             quantity=order.quantity,
             limit_price=order.limit_price,
-            quote=self._market.look([order.asset]).quotes.get(order.asset),
+            quote=self._quote_of(order),
             traded_before=phase.traded_before(order),
             plan_value=phase.plan_value,
             market_day=phase.market_day,
+            valued=self._valued(order),
         )
         trip = judge(self.limits, self.tally, outgoing, now_ms)
         if trip is None:
@@ -72,6 +75,16 @@ class SendGuards:
             self.trips[trip.guard] += 1
             log.error("order %s of plan %s is withheld: %s", order.client_order_id, order.plan_id, trip)
         return trip
+
+    def _quote_of(self, order: OrderRecord) -> Quote | None:
+        if order.is_direct:
+            return self._market.look_direct(order.asset, order.quote)
+        return self._market.look([order.asset]).quotes.get(order.asset)
+
+    def _valued(self, order: OrderRecord) -> Valued | None:
+        if not order.is_direct:
+            return None
+        return Valued(order.quote_price, self._market.look([order.quote]).quotes.get(order.quote))
 
     def note_rest(self, order: OrderRecord, market_day: date) -> None:
         """The order rests, or may: it counts in full for that day until it has ended."""
@@ -83,7 +96,7 @@ class SendGuards:
             return
         market_day = self._resting.pop(order.client_order_id, None)
         if market_day is not None:
-            untraded = (order.quantity - order.filled_quantity) * order.limit_price
+            untraded = order.worth(order.quantity - order.filled_quantity)
             self.tally = after_ended(self.tally, market_day, max(untraded, ZERO))
 
     def facts(self) -> dict[str, object]:
@@ -121,7 +134,7 @@ class GuardedPhase:
             return
         executed = ZERO if report is None else report.executed_quantity
         if (report is not None and not report.is_open) or state in {OrderState.REJECTED}:
-            untraded = (order.quantity - executed) * order.limit_price
+            untraded = order.worth(order.quantity - executed)
             self._guards.tally = after_ended(self._guards.tally, self.market_day, max(untraded, ZERO))
         elif order.kind is OrderKind.MAKER:
             self._guards.note_rest(order, self.market_day)
@@ -148,11 +161,11 @@ def _traded_before(record: PlanRecord, orders: Sequence[OrderRecord]) -> dict[st
     traded = ZERO
     for known in record.orders:
         quantity = known.quantity if known.state in UNSETTLED else known.filled_quantity
-        traded += quantity * known.limit_price
+        traded += known.worth(quantity)
     found = {}
     for order in orders:
         found[order.client_order_id] = traded
-        traded += order.quantity * order.limit_price
+        traded += order.worth(order.quantity)
     return found
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.core.routing import RoutingPolicy
 from shared.messaging.runtime import ServiceSettings
 
 
@@ -38,6 +39,10 @@ class Settings(ServiceSettings):
     )
     reconcile_every_s: float = Field(
         default=5.0, ge=0, le=3_600, description="Seconds between comparisons of account and books; 0: never."
+    )
+    routing: RoutingPolicy = Field(
+        default=RoutingPolicy.DIRECT_WHEN_CHEAPER,
+        description="Whether a sale and the purchase it pays for may be one order on the pair of both assets.",
     )
     slippage_bps: int = Field(default=50, ge=0, le=1_000, description="Limit price: at most this far beyond the touch.")
     request_timeout_ms: int = Field(

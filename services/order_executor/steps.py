@@ -6,24 +6,36 @@ market: so what is left gets smaller with every cycle, also in a market that run
 tradable is left (partial fills, refused or expired orders, a price better or worse than planned), another cycle
 follows, at most ``MAX_CYCLES`` in all.
 
+Where a direct pair is cheaper than a sale and the purchase it pays for (``shared.core.routing``), both go out as one
+order, together with the sells of the cycle; the purchases come after it, from what is held then. A pair is tried once a
+plan: what did not trade there goes through the quote currency.
+
 A buy must not spend more than the strategy has, even at its limit, so the room between ask and limit is money that
 stays behind. It starts at ``FIRST_BUY_ROOM_BPS`` and doubles with each cycle, up to the slippage bound.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from services.order_executor.records import CycleSizing, OrderRecord, PlanRecord, holdings_of, targets_of, ways_of
-from services.order_executor.styling import Occasion, Phase, Wait, styled
+from services.order_executor.records import (
+    CycleSizing,
+    OrderRecord,
+    PlanRecord,
+    holdings_of,
+    targets_of,
+    traded_on,
+    ways_of,
+)
+from services.order_executor.styling import Occasion, Phase, Wait, styled, styling_of
 from shared.core.errors import Refused
 from shared.core.identity import client_order_id
 from shared.core.legs import smallest_order
 from shared.core.market import Instruments, Quotes
 from shared.core.matching import Book, Side
-from shared.core.money import ZERO
-from shared.core.order_styles import OrderKind
+from shared.core.money import ZERO, exact
+from shared.core.order_styles import OrderKind, OrderStyle
 from shared.core.planning import (
     OrderDraft,
     PlanningInput,
@@ -35,7 +47,9 @@ from shared.core.planning import (
 )
 from shared.core.position import PlanOutcome
 from shared.core.raising import has_raised, raising_orders
+from shared.core.routing import DirectDraft, DirectPair, route_in_words, routed, routes_in, worth_quoted
 from shared.core.situation import EXIT, WITHDRAW
+from shared.core.styled_orders import at_the_touch
 
 MAX_CYCLES = 60
 FIRST_BUY_ROOM_BPS = Decimal(5)
@@ -46,6 +60,7 @@ _DRIFT_UNIT = Decimal("1e-9")
 class Market:
     """Quotes fit to trade on and the instruments, for one look; ``stale`` names held or wanted assets without one,
     ``unreconciled`` those that are not traded because venue and books differ. ``books``: see ``styling.Occasion``.
+    ``pairs``: direct pairs between the assets that are fit to trade on.
     """
 
     quotes: Quotes
@@ -53,6 +68,7 @@ class Market:
     stale: frozenset[str] = frozenset()
     unreconciled: frozenset[str] = frozenset()
     books: Mapping[str, Book | None] = field(default_factory=dict)
+    pairs: tuple[DirectPair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,7 @@ class Terms:
 class Send:
     """Commit these intents with this sizing, then send them all at once.
 
-    ``buying_costs``: money a purchase of an asset takes for each 1 it is worth; 1 where it is not said.
+    ``buying_costs``: by symbol, money a purchase takes for each 1 it is worth; 1 where it is not said.
     """
 
     orders: tuple[OrderRecord, ...]
@@ -142,8 +158,12 @@ def _sells(record: PlanRecord, planning: PlanningInput) -> Sizing:
 
 
 def _buys(planning: PlanningInput, cycle: int) -> Sizing:
-    room_bps = min(planning.slippage_bps, FIRST_BUY_ROOM_BPS * 2**cycle)
-    return buy_orders(replace(planning, slippage_bps=room_bps))
+    return buy_orders(with_buy_room(planning, cycle))
+
+
+def with_buy_room(planning: PlanningInput, cycle: int) -> PlanningInput:
+    """The sizing of what must not spend more than there is: with the room of the cycle between touch and limit."""
+    return replace(planning, slippage_bps=min(planning.slippage_bps, FIRST_BUY_ROOM_BPS * 2**cycle))
 
 
 def _buyer(cycle: int) -> Callable[[PlanningInput], Sizing]:
@@ -175,8 +195,8 @@ def _planning(record: PlanRecord, market: Market, terms: Terms, prices: Mapping[
         quote=record.plan.quote,
         slippage_bps=terms.slippage_bps,
         prices=prices,
-        sold=frozenset(fill.asset for fill in record.fills if fill.side is Side.SELL),
-        bought=frozenset(fill.asset for fill in record.fills if fill.side is Side.BUY),
+        sold=traded_on(record.fills, Side.SELL, record.plan.quote),
+        bought=traded_on(record.fills, Side.BUY, record.plan.quote),
         ways=ways_of(record.plan, holdings),
     )
 
@@ -207,11 +227,45 @@ def _send(record: PlanRecord, sized: _Sized, market: Market, terms: Terms) -> Se
     if isinstance(phase, Wait):
         return Wait(min(phase.until, record.plan.expires_at))
     number = 2 * cycle.cycle + (0 if phase.drafts[0].side is Side.SELL else 1)
-    orders = tuple(_intent(record, draft, number, phase, terms) for draft in phase.drafts)
+    direct, drafts = _routes(record, sized, phase, market)
+    orders = tuple(_intent(record, draft, number, phase, terms) for draft in drafts)
+    orders += tuple(_direct_intent(record, draft, number, market, terms) for draft in direct)
     is_same_cycle = record.sizing is not None and record.sizing.cycle == cycle.cycle
     sliced_at = terms.now if phase.is_sliced else cycle.sliced_at if is_same_cycle else None
-    costs = {base: one.buying_costs for base, one in market.instruments.items()}
+    traded = (*market.instruments.values(), *(pair.instrument for pair in market.pairs))
+    costs = {one.symbol: one.buying_costs for one in traded}
     return Send(orders, replace(cycle, sliced_at=sliced_at), costs)
+
+
+def _routes(
+    record: PlanRecord, sized: _Sized, phase: Phase, market: Market
+) -> tuple[tuple[DirectDraft, ...], tuple[OrderDraft, ...]]:
+    """The orders on direct pairs that the sales of a phase, and the purchases after them, become; and the sales left.
+
+    Only where a plan sells to buy, and where its orders take at once: what rests or is sliced is placed as its style
+    says.
+    """
+    tried = {order.symbol for order in record.orders}
+    pairs = [pair for pair in market.pairs if pair.instrument.symbol not in tried]
+    takes = styling_of(record).style in {OrderStyle.LIMIT, OrderStyle.MARKET}
+    sells_to_buy = record.plan.kind not in {EXIT, WITHDRAW} and phase.drafts[0].side is Side.SELL
+    if not (pairs and takes and sells_to_buy):
+        return (), phase.drafts
+    cycle = sized.cycle.cycle
+    buys = buy_orders(at_the_touch(_after_sales(sized.planning, phase.drafts)))
+    routes = routed(with_buy_room(sized.planning, cycle), phase.drafts, buys.drafts, pairs)
+    return routes.direct, routes.sells
+
+
+@exact
+def _after_sales(planning: PlanningInput, sells: Sequence[OrderDraft]) -> PlanningInput:
+    """The holdings as they will be when these sales trade at the touch."""
+    held = dict(planning.holdings)
+    for sell in sells:
+        fee = planning.instruments[sell.asset].taker_fee
+        held[sell.asset] -= sell.quantity
+        held[planning.quote] = held.get(planning.quote, ZERO) + sell.value * (1 - fee)
+    return replace(planning, holdings=held)
 
 
 def _intent(record: PlanRecord, draft: OrderDraft, number: int, phase: Phase, terms: Terms) -> OrderRecord:
@@ -230,6 +284,27 @@ def _intent(record: PlanRecord, draft: OrderDraft, number: int, phase: Phase, te
         limit_price=draft.limit_price,
         send_deadline=min(terms.now + terms.send_within, plan.expires_at),
         kind=phase.kind,
+    )
+
+
+def _direct_intent(record: PlanRecord, draft: DirectDraft, number: int, market: Market, terms: Terms) -> OrderRecord:
+    plan, pair = record.plan, draft.pair
+    return OrderRecord(
+        client_order_id=client_order_id(plan.plan_id, number, pair.symbol, draft.side),
+        plan_id=plan.plan_id,
+        strategy_id=plan.strategy_id,
+        epoch=terms.epoch,
+        round=number,
+        asset=pair.base,
+        quote=pair.quote,
+        symbol=pair.symbol,
+        side=draft.side,
+        quantity=draft.quantity,
+        limit_price=draft.limit_price,
+        send_deadline=min(terms.now + terms.send_within, plan.expires_at),
+        detail=route_in_words(draft, plan.quote),
+        valued_in=plan.quote,
+        quote_price=worth_quoted(pair, market.quotes),
     )
 
 
@@ -260,7 +335,8 @@ def _close(
         # An exit whose orders all came to nothing is tried again: it is over only once nothing was worth sending.
         is_over = not blocked and (not record.orders or (settled and record.plan.kind != EXIT))
         outcome = PlanOutcome.NOTHING_TRADABLE if is_over else PlanOutcome.PARTIAL
-    detail = ",".join(dict.fromkeys(notes))
+    routes = [order.detail for order in record.orders if order.filled_quantity and routes_in(order.detail)]
+    detail = ",".join(dict.fromkeys([*notes, *routes]))
     return Close(outcome, detail, drift)
 
 

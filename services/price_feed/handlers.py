@@ -22,8 +22,9 @@ class InstrumentsHandler:
         if not isinstance(message, InstrumentsListed) or message.venue != self._book.venue:
             _log.warning("ignored %s %s on %s", message.TYPE, meta.message_id, subject)
             return
-        symbols = self._book.list_instruments(message.instruments)
+        symbols = self._book.list_instruments(message.instruments, message.crosses)
         if symbols != self._symbols:
-            _log.info("following %d of %d pairs of %s", len(symbols), len(message.instruments), message.venue)
+            listed = len(message.instruments) + len(message.crosses)
+            _log.info("following %d of %d pairs of %s", len(symbols), listed, message.venue)
             self._symbols = symbols
             self._follow(symbols)

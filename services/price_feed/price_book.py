@@ -12,6 +12,7 @@ from services.price_feed.market_clock import MarketClock
 from services.price_feed.venue_events import FromVenue, QuoteReceived, TimeReceived, Unreadable
 from shared.contracts.frames import FrameQuote, PriceFrame
 from shared.contracts.prices import InstrumentListed, PricesSnapshotted, QuoteSeen
+from shared.core.market import is_pair_name, pair_name
 
 WireSymbol = Callable[[InstrumentListed], str]
 
@@ -42,9 +43,13 @@ class PriceBook:
     _assets: dict[str, str] = field(default_factory=dict)
     _sent_time_ms: int = 0
 
-    def list_instruments(self, instruments: Iterable[InstrumentListed]) -> tuple[str, ...]:
+    def list_instruments(
+        self, instruments: Iterable[InstrumentListed], crosses: Iterable[InstrumentListed] = ()
+    ) -> tuple[str, ...]:
         """Learn which pairs are traded now; the symbols to follow as the venue's stream names them, in order."""
-        self._assets = {self.wire_symbol(listed): listed.base for listed in instruments if listed.tradable}
+        direct = {self.wire_symbol(each): pair_name(each.base, each.quote) for each in crosses if each.tradable}
+        against = {self.wire_symbol(listed): listed.base for listed in instruments if listed.tradable}
+        self._assets = direct | against
         self.guard.follow(self._assets)
         return tuple(sorted(self._assets))
 
@@ -118,8 +123,8 @@ class PriceBook:
         self.sequence += 1
         self._sent_time_ms = self.clock.now_ms
         # A quote that came before the venue first told its time was given none: it is as old as that time now.
-        quotes = tuple(self._timed(quote) for quote in self.conflation.take())
-        return PriceFrame(self.venue, self.epoch, self.sequence, self.clock.now_ms, quotes)
+        quotes, crosses = _apart([self._timed(quote) for quote in self.conflation.take()])
+        return PriceFrame(self.venue, self.epoch, self.sequence, self.clock.now_ms, quotes, crosses)
 
     def _timed(self, quote: FrameQuote) -> FrameQuote:
         if quote.at_ms:
@@ -137,16 +142,24 @@ class PriceBook:
         if not self.sequence:
             return None
         stale = self.stale(now_ns)
+        quotes, crosses = _apart([quote for quote in self.conflation.newest.values() if quote.at_ms])
         return PricesSnapshotted(
             venue=self.venue,
             epoch=self.epoch,
             sequence=self.sequence,
             market_time=_utc(self._sent_time_ms),
-            quotes=tuple(_seen(quote) for quote in self.conflation.newest.values() if quote.at_ms),
+            quotes=tuple(_seen(quote) for quote in quotes),
             stale=tuple(stale),
             stale_because=stale,
             refused=dict(self.guard.refused),
+            crosses=tuple(_seen(quote) for quote in crosses),
         )
+
+
+def _apart(known: list[FrameQuote]) -> tuple[tuple[FrameQuote, ...], tuple[FrameQuote, ...]]:
+    """Those against the quote currency, and those of direct pairs."""
+    crosses = tuple(quote for quote in known if is_pair_name(quote.asset))
+    return tuple(quote for quote in known if not is_pair_name(quote.asset)) if crosses else tuple(known), crosses
 
 
 def _seen(quote: FrameQuote) -> QuoteSeen:

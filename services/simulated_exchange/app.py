@@ -20,6 +20,7 @@ from services.simulated_exchange.faults.requests import faulty_requests
 from services.simulated_exchange.handlers import Control, control_guard, healthz
 from services.simulated_exchange.identity import IdentityName
 from services.simulated_exchange.maintenance import maintained
+from services.simulated_exchange.markets.crosses import WithCrosses, parse_pairs
 from services.simulated_exchange.markets.files import load_prices
 from services.simulated_exchange.markets.source import PriceSource
 from services.simulated_exchange.markets.synthetic import SyntheticMarket
@@ -133,6 +134,8 @@ def _build_venue(settings: Settings, store: Store, prices: PriceSource | None) -
     source: PriceSource = prices or SyntheticMarket(
         settings.exchange_seed, settings.exchange_row_step_s, store.checkpoints()
     )
+    if pairs := parse_pairs(settings.exchange_cross_pairs):
+        source = WithCrosses(source, pairs)
     allowed = "the folder of the same market, or an empty one"
     store.remember_once("market", source.fingerprint, "exchange_state_dir", allowed)
     allowed = "the folder of the same dialect, or an empty one"
@@ -155,6 +158,7 @@ def _build_venue(settings: Settings, store: Store, prices: PriceSource | None) -
         # BigONE: ids count as used for a day, and steps are numbers of decimals.
         identity=IdentityName.DAY if is_bigone(settings) else IdentityName.BINANCE,
         coarsest_lot_exponent=0 if is_bigone(settings) else None,
+        cross_spread_bps=settings.exchange_cross_spread_bps,
     )
     start = ReplayState(0, 0, settings.exchange_start_paused, settings.exchange_rows_per_second)
     venue = Venue(store, source, rules, start)

@@ -20,8 +20,7 @@ class Board:
     def __init__(
         self,
         source: PriceSource,
-        shape: BookShape,
-        derive: Callable[[str, PriceRange], Instrument],
+        derive: Callable[[str, Mapping[str, PriceRange]], tuple[Instrument, BookShape]],
         last_trade_ids: Mapping[str, int],
     ) -> None:
         self._source = source
@@ -31,7 +30,7 @@ class Board:
         ranges = source.ranges()
         for column, asset in enumerate(source.assets):
             if asset in ranges:
-                instrument = derive(asset, ranges[asset])
+                instrument, shape = derive(asset, ranges)
                 symbol = instrument.symbol
                 self.listings[symbol] = Listing(instrument, shape, last_trade_ids.get(symbol, 0))
                 self.columns[symbol] = column

@@ -20,6 +20,7 @@ from services.simulated_exchange.orders import Cause, VenueRefusal
 from services.simulated_exchange.replay import MAX_ROWS_PER_SECOND, Replay
 from services.simulated_exchange.venue import Venue
 from shared.core.errors import Problem, Refused
+from shared.core.market import is_pair_name
 from shared.core.money import parse_asset, parse_decimal, plain
 
 MAX_ROWS = 1_000_000
@@ -178,8 +179,8 @@ class Control:
             "ended": venue.ended,
             "paused": venue.state.paused,
             "rows_per_second": venue.state.rows_per_second,
-            "assets": list(source.assets),
-            "listed": [listing.instrument.base for listing in venue.listed()],
+            "assets": [name for name in source.assets if not is_pair_name(name)],
+            "listed": list(dict.fromkeys(listing.instrument.base for listing in venue.listed())),
         }
 
 

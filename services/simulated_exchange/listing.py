@@ -85,6 +85,11 @@ class Listing:
         """Mid price: the last row's price on the tick."""
         return self.last
 
+    @property
+    def level_notional(self) -> Decimal:
+        """Value of one level of its book, in its quote."""
+        return self._shape.level_notional
+
     def tick(self, row: int, time_ms: int, price: Decimal) -> None:
         """A new price: quote, statistics and one public trade. ``row`` is the market's row number."""
         instrument = self.instrument

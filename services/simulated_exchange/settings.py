@@ -56,6 +56,12 @@ class Settings(ServiceSettings):
     exchange_level_spacing_bps: Decimal = Field(
         default=Decimal(1), ge=0, le=1000, description="Distance between two levels, in basis points."
     )
+    exchange_cross_pairs: str = Field(
+        default="", description="Pairs of two assets to list beside those against USDT, as in ETH/BTC,SOL/BTC."
+    )
+    exchange_cross_spread_bps: Decimal = Field(
+        default=Decimal(2), ge=0, le=1000, description="Distance from best bid to best ask of those pairs."
+    )
     exchange_maker_fee_bps: Decimal = Field(default=Decimal(10), ge=0, le=1000, description="Fee of resting orders.")
     exchange_taker_fee_bps: Decimal = Field(default=Decimal(10), ge=0, le=1000, description="Fee of taking orders.")
     exchange_discount_asset: str = Field(

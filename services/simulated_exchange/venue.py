@@ -18,7 +18,8 @@ from services.simulated_exchange.conditions import Conditions
 from services.simulated_exchange.execution_plan import Planned, plan_fills
 from services.simulated_exchange.identity import RULE_SETS, is_duplicate
 from services.simulated_exchange.listing import Listing
-from services.simulated_exchange.markets.instruments import QUOTE, derive_instrument
+from services.simulated_exchange.markets.crosses import pair_of
+from services.simulated_exchange.markets.instruments import QUOTE
 from services.simulated_exchange.markets.source import PriceSource
 from services.simulated_exchange.orders import (
     BalancesChanged,
@@ -41,7 +42,7 @@ from services.simulated_exchange.settlement import Charge, locked_amount, locks_
 from services.simulated_exchange.venue_rules import ReplayState, VenueRules
 from shared.core.errors import Refused
 from shared.core.matching import OrderTerms, Side, crosses, fills_at_rest, filter_failures
-from shared.core.money import ZERO, plain
+from shared.core.money import MONEY_CONTEXT, ZERO, plain
 
 Listener = Callable[[Sequence[VenueEvent]], None]
 
@@ -58,13 +59,7 @@ class Venue:
         self.conditions = (
             Conditions.model_validate_json(kept_conditions) if kept_conditions else Conditions(identity=rules.identity)
         )
-        derive = partial(
-            derive_instrument,
-            min_notional=rules.min_notional,
-            taker_fee_bps=rules.fees.taker_bps,
-            coarsest_lot_exponent=rules.coarsest_lot_exponent,
-        )
-        self._board = Board(source, rules.shape, derive, store.last_trade_ids())
+        self._board = Board(source, partial(pair_of, rules), store.last_trade_ids())
         self.listings = self._board.listings
         self.columns = self._board.columns
         self.accounts: dict[int, Account] = {account.account_id: account for account in store.accounts()}
@@ -285,7 +280,7 @@ class Venue:
             if locks_balance(order):
                 account.lock(*locked_amount(order, order.quantity, listing.instrument))
             for fill in planned.fills:
-                charge = self._charge(account, self.rules.fees.taker_bps)
+                charge = self._charge(account, listing, self.rules.fees.taker_bps)
                 trade = settle_fill(account, order, listing, fill, charge, maker=False)
                 trades.append(trade)
                 events.append(OrderReported(copy.copy(order), Change.TRADE, trade))
@@ -369,7 +364,7 @@ class Venue:
             account = self.accounts[order.account_id]
             for fill in fills_at_rest(order.side, book.against(order.side), order.remaining, order.price):
                 order.updated_ms = now
-                charge = self._charge(account, self.rules.fees.maker_bps)
+                charge = self._charge(account, listing, self.rules.fees.maker_bps)
                 trade = settle_fill(account, order, listing, fill, charge, maker=True)
                 self._save(account, order, [trade])
                 events.append(OrderReported(copy.copy(order), Change.TRADE, trade))
@@ -384,11 +379,13 @@ class Venue:
             self._store.add_trade(trade)
         self._store.save_balances(account)
 
-    def _charge(self, account: Account, fee_bps: Decimal) -> Charge:
-        fees = self.rules.fees
-        listing = self.listings.get(fees.discount_asset + QUOTE) if account.takes_discount else None
-        discount_price = listing.price if listing is not None and listing.is_listed else ZERO
-        return Charge(fee_bps, fees, discount_price, self.conditions.fee_from)
+    def _charge(self, account: Account, listing: Listing, fee_bps: Decimal) -> Charge:
+        fees, quote = self.rules.fees, listing.instrument.quote
+        discount = self.listings.get(fees.discount_asset + QUOTE) if account.takes_discount else None
+        price = discount.price if discount is not None and discount.is_listed else ZERO
+        if quote != QUOTE:
+            price = MONEY_CONTEXT.divide(price, self.listings[quote + QUOTE].price)
+        return Charge(fee_bps, fees, price, self.conditions.fee_from)
 
     def _balances_of(self, order: Order, listing: Listing, trades: Sequence[Trade]) -> BalancesChanged:
         traded = (listing.instrument.base, listing.instrument.quote, *(trade.commission_asset for trade in trades))

@@ -11,7 +11,8 @@ from shared.core.matching import BookShape, PriceBand
 @dataclass(frozen=True, slots=True)
 class VenueRules:
     """What an operator sets: book shape, fees in basis points, smallest order in USDT, price band, the rule set for
-    client order ids at the first start, and the coarsest step of quantities as a power of ten."""
+    client order ids at the first start, the coarsest step of quantities as a power of ten, and the spread of the pairs
+    that are not against USDT."""
 
     shape: BookShape
     fees: Fees
@@ -19,6 +20,7 @@ class VenueRules:
     band: PriceBand
     identity: IdentityName = IdentityName.BINANCE
     coarsest_lot_exponent: int | None = None
+    cross_spread_bps: Decimal = Decimal(2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class ServiceAccess:
     ``stores``: subjects of streams it publishes. ``sends``, ``hears``: core NATS. ``asks``: requests it makes;
     ``answers``: requests it serves, in the queue group of its name; ``answers_each``: requests that each of its
     processes hears, in a group of its own below that name. ``works``: its durable consumers. ``follows``: see Follow.
-    ``looks_up``: streams it reads the last value of; ``pages``: streams it reads message by message.
+    ``looks_up``: streams it reads the last value of; ``pages``: streams it reads message by message; ``measures``:
+    streams it asks how full they are.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ServiceAccess:
     follows: tuple[Follow, ...] = ()
     looks_up: tuple[str, ...] = ()
     pages: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
 
 
 _GATEWAY_EVENTS = (
@@ -140,6 +142,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
             catalogue.LEDGER_COMMANDS,
             catalogue.LEDGER_DIFFERENCES,
         ),
+        measures=tuple(spec.name for spec in STREAMS if spec.discard_new),
         follows=(Follow("PRICE_SNAPSHOTS", subjects.PRICE_SNAPSHOTS_ALL),),
     ),
     ServiceAccess(
@@ -190,6 +193,7 @@ def permissions_of(service: ServiceAccess) -> Permissions:
         publish.append(f"$JS.API.CONSUMER.CREATE.{follow.stream}.*.{follow.subject}")
         publish += [f"$JS.API.CONSUMER.{call}.{follow.stream}.*" for call in ("MSG.NEXT", "DELETE")]
         publish.append(f"$JS.API.STREAM.INFO.{follow.stream}")
+    publish += [f"$JS.API.STREAM.INFO.{stream}" for stream in service.measures]
     publish += [f"$JS.API.STREAM.MSG.GET.{stream}" for stream in service.looks_up]
     for stream in service.pages:
         publish += [f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}"]

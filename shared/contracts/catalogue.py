@@ -1,7 +1,8 @@
 """THE catalogue: every stream and durable consumer with every limit, on one screen. Declared nowhere else.
 
 Provisioning (``python -m deploy.provision``) makes the server equal to this page; services never declare anything.
-Money streams refuse new messages when full (``discard_new``) rather than forget old ones.
+Money streams refuse new messages when full (``discard_new``) rather than forget old ones; an operator gives them more
+room (``trimtab streams enlarge``), which stays: ``max_bytes`` of theirs is the least they have.
 """
 
 from dataclasses import dataclass

@@ -3,12 +3,14 @@
 from typing import ClassVar
 
 from shared.contracts.wire import Amount, Message, Timestamp
+from shared.core.money import ONE
 
 
 class OrderChanged(Message):
     """An order intent's full state after a change; ``state`` is one of ``shared.core.orders.OrderState``.
 
-    ``kind``: "ioc", "market" (``limit_price`` is then the touch it was sized at) or "maker". ``version`` counts the
+    ``kind``: "ioc", "market" (``limit_price`` is then the touch it was sized at) or "maker". An order on a direct pair
+    says in ``detail`` what its route costs, and what the one through the quote currency would. ``version`` counts the
     order's changes from 1 (0: told before changes were counted). ``may_take``: what it may take at most of what the
     strategy holds, by asset, fees as far as they are known; told with the intent only, and never changes.
     """
@@ -37,6 +39,8 @@ class OrderFilled(Message):
 
     ``quantity`` in ``base``, ``quote_quantity`` in ``quote`` (exactly what the venue booked), ``fee`` in ``fee_asset``.
     ``fill_number``: the strategy's fills counted from 1, in the order the executor booked them.
+    On a direct pair ``valued_in`` names the currency that the strategy is measured in, and ``quote_price`` is what one
+    unit of ``quote`` was worth in it when the order was made; else "" and 1.
     """
 
     TYPE: ClassVar[str] = "trimtab.order.filled"
@@ -58,6 +62,13 @@ class OrderFilled(Message):
     fee_asset: str
     market_time: Timestamp
     received_at: Timestamp
+    valued_in: str = ""
+    quote_price: Amount = ONE
+
+    @property
+    def measure(self) -> str:
+        """The currency that the strategy is measured in."""
+        return self.valued_in or self.quote
 
 
 class DepositObserved(Message):

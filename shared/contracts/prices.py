@@ -25,13 +25,18 @@ class InstrumentListed(Part):
 
 
 class InstrumentsListed(Message):
-    """Every pair a venue trades against its quote currency now: a full snapshot, last value wins."""
+    """Every pair a venue trades against its quote currency now: a full snapshot, last value wins.
+
+    ``crosses``: the direct pairs between two of its assets that orders may be routed through, see
+    ``shared.core.routing``.
+    """
 
     TYPE: ClassVar[str] = "trimtab.instruments.listed"
 
     venue: str
     quote: str
     instruments: tuple[InstrumentListed, ...]
+    crosses: tuple[InstrumentListed, ...] = ()
 
 
 class QuoteSeen(Part):
@@ -49,7 +54,8 @@ class PricesSnapshotted(Message):
 
     ``sequence`` is that of the last frame it includes; ``epoch`` changes when the feed restarts (sequences begin anew).
     ``stale`` names the assets that must not be traded on, ``stale_because`` the feed's reason for each of them;
-    ``refused`` counts what the feed did not believe since its start, by reason.
+    ``refused`` counts what the feed did not believe since its start, by reason. ``crosses``: the same of direct pairs,
+    each under its name (``shared.core.market.pair_name``); in ``stale`` they are named so, too.
     """
 
     TYPE: ClassVar[str] = "trimtab.prices.snapshotted"
@@ -62,3 +68,4 @@ class PricesSnapshotted(Message):
     stale: tuple[str, ...] = ()
     stale_because: dict[str, str] = {}
     refused: dict[str, int] = {}
+    crosses: tuple[QuoteSeen, ...] = ()

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeGuard
 
 from shared.core.market import Quote
 from shared.core.matching import Side
-from shared.core.money import ZERO, exact, plain
+from shared.core.money import ONE, ZERO, exact, plain
 
 SECONDS_KEPT = 60
 DAYS_KEPT = 8
@@ -48,9 +49,20 @@ class GuardLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Valued:
+    """How an order on a direct pair is valued: what it takes one unit of the pair's quote asset to be worth in the
+    account's quote currency, and the last good quote of that asset now, None without.
+    """
+
+    price: Decimal
+    quote: Quote | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """An order about to be sent. ``quote``: the last good one now, None without; ``traded_before``: what its plan has
     traded, and may still trade by the orders sent before this one, in quote currency; ``plan_value``: its portfolio's.
+    ``valued``: of an order on a direct pair, None for one against the quote currency.
     """
 
     side: Side
@@ -60,6 +72,7 @@ class Outgoing:
     traded_before: Decimal
     plan_value: Decimal
     market_day: date
+    valued: Valued | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +109,24 @@ class Tally:
 
 @exact
 def notional_of(order: Outgoing) -> Decimal:
-    """The most an order can be worth: a sale is worth the bid even when its limit is far below."""
+    """The most an order can be worth in the account's quote currency: a sale is worth the bid even when its limit is
+    far below.
+    """
     price = order.limit_price if order.quote is None else max(order.limit_price, order.quote.bid)
-    return order.quantity * price
+    return order.quantity * price * (ONE if order.valued is None else order.valued.price)
 
 
 @exact
 def judge(limits: GuardLimits, tally: Tally, order: Outgoing, now_ms: int) -> Trip | None:
     """Why the order must not be sent, None when it may be. ``now_ms``: on the clock of ``tally``."""
     quote = order.quote
-    if quote is None or quote.bid <= 0 or quote.ask < quote.bid:
+    if not _is_good(quote) or (order.valued is not None and not _is_good(order.valued.quote)):
         return Trip(Guard.NO_QUOTE, "no good quote to compare the price with", "one")
     touch = quote.ask if order.side is Side.BUY else quote.bid
     away_bps = abs(order.limit_price - touch) * _BPS / touch
+    if order.valued is not None and order.valued.quote is not None:
+        bid = order.valued.quote.bid
+        away_bps = max(away_bps, abs(order.valued.price - bid) * _BPS / bid)
     notional = notional_of(order)
     day = tally.notional_of(order.market_day) + notional
     turnover, most_turnover = order.traded_before + notional, limits.plan_turnover * order.plan_value
@@ -151,6 +169,10 @@ def after_phase(tally: Tally, *, has_tripped: bool) -> Tally:
 def must_halt(limits: GuardLimits, tally: Tally) -> bool:
     """Whether too many phases in a row had an order withheld."""
     return tally.trips_in_a_row > limits.trips_to_halt
+
+
+def _is_good(quote: Quote | None) -> TypeGuard[Quote]:
+    return quote is not None and 0 < quote.bid <= quote.ask
 
 
 def _days(tally: Tally, day: date, change: Decimal) -> tuple[tuple[date, Decimal], ...]:

@@ -20,6 +20,16 @@ class Quote:
         return (self.bid + self.ask) / 2
 
 
+def pair_name(base: str, quote: str) -> str:
+    """What quotes of a direct pair go by, where those against the quote currency go by their asset: "ETH/BTC"."""
+    return f"{base}/{quote}"
+
+
+def is_pair_name(name: str) -> bool:
+    """Whether it is one: no asset is named so."""
+    return "/" in name
+
+
 @dataclass(frozen=True, slots=True)
 class Instrument:
     """A tradable pair and its filters (Binance: LOT_SIZE, PRICE_FILTER, NOTIONAL; taker fee as a fraction).

@@ -22,6 +22,7 @@ from nats.js.errors import APIError, NotFoundError
 from shared.contracts.catalogue import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec, auditor_consumers
 from shared.core.errors import RetryLater, Stop
 from shared.messaging.publishing import TEMPORARY
+from shared.messaging.stream_room import with_room_kept
 
 log = logging.getLogger(__name__)
 
@@ -110,13 +111,14 @@ def _plain(value: object) -> object:
 
 
 async def _equalise_stream(jetstream: JetStreamContext, spec: StreamSpec) -> None:
-    wanted = stream_config(spec)
     try:
         info = await jetstream.stream_info(spec.name)
     except NotFoundError:
-        await jetstream.add_stream(wanted)
+        await jetstream.add_stream(stream_config(spec))
         log.info("stream %s created", spec.name)
         return
+    spec = with_room_kept(spec, info.config)
+    wanted = stream_config(spec)
     changed = _differences(info.config, wanted)
     if not changed:
         return

@@ -20,6 +20,7 @@ from shared.messaging.broker import NatsBroker
 from shared.messaging.outbox_postgres import OutboxRelay, lock_outbox
 from shared.messaging.provisioning import consumer_config, stream_config
 from shared.messaging.publishing import publish_stored
+from shared.messaging.stream_room import with_room_kept
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,9 @@ async def rebuild_streams(
 
 
 async def _recreate(broker: NatsBroker, spec: StreamSpec) -> None:
-    """The stream, empty, with its consumers at the beginning."""
+    """The stream, empty, with its consumers at the beginning and all the room it was given."""
     jetstream = broker.jetstream
+    spec = with_room_kept(spec, (await jetstream.stream_info(spec.name)).config)
     await jetstream.delete_stream(spec.name)
     await jetstream.add_stream(stream_config(spec))
     for consumer in (*(one for one in CONSUMERS if one.stream == spec.name), *auditor_consumers(spec)):

@@ -164,8 +164,10 @@ class Venue(Protocol):
     async def find_order(self, search: Search) -> VenueOrder | None:
         """One reading: by client id, then open orders, then trades. None when all of them agree that it is absent."""
 
-    async def fetch_instruments(self) -> tuple[Instrument, ...]:
-        """Every pair against the venue's quote currency with its filters and taker fee, sorted by base."""
+    async def fetch_instruments(self, *, in_any_quote: bool = False) -> tuple[Instrument, ...]:
+        """Every pair against the venue's quote currency (or in any quote) with its filters and taker fee, sorted by
+        base and quote.
+        """
 
     async def fetch_balances(self) -> VenueBalances:
         """The whole account."""

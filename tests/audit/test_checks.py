@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.audit import postgres_stretches
-from deploy.audit.books import Books, text_of, units_of
+from deploy.audit.books import Books, Fill, text_of, units_of
 from deploy.audit.entry_check import stretch_of
 from deploy.audit.kept import read_kept, write_kept
 from deploy.audit.notes import text_of as signed_text_of
@@ -24,7 +24,7 @@ from deploy.audit.postgres_stretches import verify_with_all_cores
 from deploy.audit.postgres_tables import opened
 from deploy.audit.records import Entry, Head, Wrong
 from deploy.audit.tables import begun, ended, entries_in, verify_tables
-from deploy.audit.trades import VenueTrades
+from deploy.audit.trades import VenueTrades, lines_of_csv
 from deploy.audit.verification import NOTHING_KNOWN, Verification
 from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.heads import Signer
@@ -52,6 +52,30 @@ def test_amount_when_read_and_written_is_the_same(amount: Decimal) -> None:
 def test_amount_when_it_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an amount"):
         units_of(text)
+
+
+def test_trades_when_given_as_a_table_are_the_same_as_lines() -> None:
+    first = "id,symbol,side,amount,cost,fee_cost,fee_currency\r\n"
+    table = [first, "7,BTC/USDT,BUY,0.01,400,0.00001,BTC\r\n", "8,BTC/USDT,sell,1,2,,\r\n"]
+    found = VenueTrades("paper", lines_of_csv(table))
+    amounts = (units_of("0.01"), units_of("400"), units_of("0.00001"))
+    found.compare(Fill("BTCUSDT:7", "paper", "buy", "BTC", "USDT", *amounts, "BTC"))
+    assert list(found.missing()) == ["trade 8 of BTC/USDT is in no entry"]
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("", "no column id"),
+        ("id,symbol,side,amount,cost,fee_cost\n", "no column fee_currency"),
+        ("id,symbol,side,amount,cost,fee_cost,fee_currency\n7,BTC/USDT,buy\n", "row 1"),
+        ("id,symbol,side,amount,cost,fee_cost,fee_currency\n7,BTC/USDT,buy,1,1,1,BTC,x\n", "row 1"),
+        ("id,symbol,side,amount,cost,fee_cost,fee_currency\n7,BTC/USDT,buy,one,1,1,BTC\n", "line 1 of the trades"),
+    ],
+)
+def test_trades_when_the_table_is_damaged_are_refused(table: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        VenueTrades("paper", lines_of_csv(table.splitlines(keepends=True)))
 
 
 def entry(name: str, *postings: tuple[str, str, str], kind: str = "deposit") -> dict[str, object]:

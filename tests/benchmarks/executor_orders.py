@@ -5,6 +5,10 @@ own. First plans one at a time: from the plan's publication to its last booked f
 second. Then the bare client (ccxt's async binance) sends the very same orders to the same exchange, each time as many
 at once as the executor did. Every order of the executor is committed as an intent before it is sent, and booked with
 its fills and events after; the bare client keeps nothing. Overhead: the executor's time over the bare client's, less 1.
+
+All of it once with the exchange as fast as it is on loopback, where a commit to disk (``durable_commit_ms``: a row of
+its own, alone) may take longer than an order, and once for each of ``--reply-ms``: the exchange answers an order that
+much later, as a venue does that is reached over the internet.
 """
 
 import argparse
@@ -16,12 +20,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import nats
 from ccxt.async_support.binance import binance
+from nats.aio.client import Client
 
 from deploy.provision import provision_streams
 from shared.contracts import subjects
@@ -74,25 +79,8 @@ async def closed(stack: Stack, prefix: str, count: int) -> bool:
     return len(await stack.rows(query, f"{prefix}%")) == count
 
 
-async def one_at_a_time(stack: Stack, prefix: str, count: int) -> tuple[Taken, Rows]:
-    """Plans one after the other, each once the one before has closed."""
-    took_ms, start = [], time.perf_counter()
-    for number in range(count):
-        (plan,) = await plans(stack, f"{prefix}{number}-", 1)
-        published = datetime.now(UTC)
-        await stack.send_plan(plan)
-        await stack.closed(plan)
-        query = "SELECT max(received_at) AS at FROM executor.fills WHERE plan_id = $1"
-        ((last,),) = await stack.rows(query, plan.plan_id)
-        took_ms.append((last - published).total_seconds() * 1000)
-    rows = await stack.rows(_ORDERS, f"{prefix}%")
-    return Taken(len(rows), time.perf_counter() - start, took_ms), rows
-
-
-async def all_at_once(stack: Stack, count: int) -> tuple[Taken, Rows]:
-    """As many plans as there are, as fast as the executor takes them."""
-    waiting = await plans(stack, "many", count)
-    client = await nats.connect(stack.nats_url)
+async def publish(client: Client, waiting: Sequence[RebalancePlanned]) -> None:
+    """To the stream of plans, on a connection that is there already."""
     start = datetime.now(UTC)
     meta = [Meta(plan.plan_id, "benchmark", start, plan.plan_id, "") for plan in waiting]
     stream = client.jetstream()
@@ -102,9 +90,30 @@ async def all_at_once(stack: Stack, count: int) -> tuple[Taken, Rows]:
             for plan, about in zip(waiting, meta, strict=True)
         )
     )
-    await client.close()
-    await eventually(lambda: closed(stack, "many", count), 300)
-    rows = await stack.rows(_ORDERS, "many%")
+
+
+async def one_at_a_time(stack: Stack, client: Client, prefix: str, count: int) -> tuple[Taken, Rows]:
+    """Plans one after the other, each once the one before has closed."""
+    took_ms, start = [], time.perf_counter()
+    for number in range(count):
+        (plan,) = await plans(stack, f"{prefix}{number}-", 1)
+        published = datetime.now(UTC)
+        await publish(client, [plan])
+        await stack.closed(plan)
+        query = "SELECT max(received_at) AS at FROM executor.fills WHERE plan_id = $1"
+        ((last,),) = await stack.rows(query, plan.plan_id)
+        took_ms.append((last - published).total_seconds() * 1000)
+    rows = await stack.rows(_ORDERS, f"{prefix}%")
+    return Taken(len(rows), time.perf_counter() - start, took_ms), rows
+
+
+async def all_at_once(stack: Stack, client: Client, prefix: str, count: int) -> tuple[Taken, Rows]:
+    """As many plans as there are, as fast as the executor takes them."""
+    waiting = await plans(stack, prefix, count)
+    start = datetime.now(UTC)
+    await publish(client, waiting)
+    await eventually(lambda: closed(stack, prefix, count), 300)
+    rows = await stack.rows(_ORDERS, f"{prefix}%")
     wall_s = (max(row["last_fill"] for row in rows) - start).total_seconds()
     return Taken(len(rows), wall_s, [wall_s * 1000]), rows
 
@@ -150,41 +159,38 @@ class BareClient:
         return Taken(len(rows), time.perf_counter() - start, took_ms)
 
 
-async def measure(dsn: str, folder: Path, alone: int, many: int) -> dict[str, object]:
-    """All figures of one run."""
-    server, process = EmbeddedNats(), ExchangeProcess(folder)
-    exchange, other = Exchange(process), Exchange(process)
-    try:
-        await provision_streams(server.url)
-        for account in (exchange, other):
-            await account.start()
-            await account.deposit("first", "USDT", "100000000")
-        way = FaultyWay(exchange.url)
-        way.url = exchange.url  # straight to the exchange
-        stack = Stack(server.url, dsn, exchange, way)
-        stack.further = {
-            "TRIMTAB_CONCURRENT_PLANS": str(CONCURRENT),
-            "TRIMTAB_GUARD_ORDERS_PER_MINUTE": "1000000",
-            "TRIMTAB_GUARD_DAY_NOTIONAL": "1000000000",
-            "TRIMTAB_REQUEST_TIMEOUT_MS": "5000",
-        }
-        await stack.open()
-        stack.process()
-        await one_at_a_time(stack, "warm", 3)
-        single, single_rows = await one_at_a_time(stack, "alone", alone)
-        together, rows = await all_at_once(stack, many)
-        await stack.close()
-        bare = BareClient(other)
-        await bare.open()
-        await bare.trade(single_rows[:9], 1)
-        bare_single = await bare.trade(single_rows, 1)
-        bare_together = await bare.trade(rows, CONCURRENT)
-        await bare.close()
-        for account in (exchange, other):
-            await account.stop()
-    finally:
-        process.process.end()
-        server.stop()
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured: plans one at a time, plans at once, each with replies later by so many milliseconds."""
+
+    alone: int
+    together: int
+    reply_ms: Sequence[int]
+
+
+async def durable_commit_ms(dsn: str) -> float:
+    """The median of one-row transactions, one after the other: what any promise to remember costs here."""
+    connection, took_ms = await asyncpg.connect(dsn), []
+    await connection.execute("CREATE TABLE public.commits (number integer)")
+    for number in range(100):
+        began = time.perf_counter()
+        await connection.execute("INSERT INTO public.commits VALUES ($1)", number)
+        took_ms.append((time.perf_counter() - began) * 1000)
+    await connection.close()
+    return statistics.median(took_ms)
+
+
+async def answer_later(exchange: Exchange, reply_ms: int) -> None:
+    """Orders are answered so much later from now on."""
+    await exchange.call("DELETE", "/control/faults")
+    if reply_ms:
+        rule = {"kind": "late_reply", "method": "POST", "path": "/api/v3/order", "delay_ms": reply_ms}
+        answer = await exchange.call("POST", "/control/faults", rule)
+        assert "id" in answer, answer
+
+
+def compared(single: Taken, together: Taken, bare_single: Taken, bare_together: Taken) -> dict[str, object]:
+    """The figures of one reply time."""
     return {
         "orders_alone": single.orders,
         "plan_to_last_fill_p50_ms": round(single.p50_ms, 1),
@@ -194,9 +200,57 @@ async def measure(dsn: str, folder: Path, alone: int, many: int) -> dict[str, ob
         "executor_orders_per_s": round(together.per_s, 1),
         "bare_orders_per_s": round(bare_together.per_s, 1),
         "overhead": round(bare_together.per_s / together.per_s - 1, 2),
-        "at_once": CONCURRENT,
-        "worth": str(sum((row["quantity"] * row["limit_price"] for row in rows), Decimal(0)).quantize(Decimal(1))),
     }
+
+
+async def measure(dsn: str, folder: Path, sizes: Sizes) -> dict[str, object]:
+    """All figures of one run."""
+    server, process = EmbeddedNats(), ExchangeProcess(folder)
+    exchange, other = Exchange(process), Exchange(process)
+    figures: dict[str, object] = {"at_once": CONCURRENT, "durable_commit_ms": round(await durable_commit_ms(dsn), 2)}
+    try:
+        await provision_streams(server.url)
+        for account in (exchange, other):
+            await account.start()
+            await account.deposit("first", "USDT", "100000000")
+        stack = stack_of(server.url, dsn, exchange)
+        await stack.open()
+        stack.process()
+        client, bare = await nats.connect(server.url), BareClient(other)
+        await bare.open()
+        await one_at_a_time(stack, client, "warm", 3)
+        for reply_ms in (0, *sizes.reply_ms):
+            await answer_later(exchange, reply_ms)
+            single, single_rows = await one_at_a_time(stack, client, f"alone{reply_ms}-", sizes.alone)
+            together, rows = await all_at_once(stack, client, f"many{reply_ms}-", sizes.together)
+            await bare.trade(single_rows[:9], 1)
+            bare_single = await bare.trade(single_rows, 1)
+            bare_together = await bare.trade(rows, CONCURRENT)
+            name = f"reply_{reply_ms}_ms" if reply_ms else "loopback"
+            figures[name] = compared(single, together, bare_single, bare_together)
+        await client.close()
+        await stack.close()
+        await bare.close()
+        for account in (exchange, other):
+            await account.stop()
+    finally:
+        process.process.end()
+        server.stop()
+    return figures
+
+
+def stack_of(nats_url: str, dsn: str, exchange: Exchange) -> Stack:
+    """The executor's surroundings, straight to the exchange and with guards that let a benchmark through."""
+    way = FaultyWay(exchange.url)
+    way.url = exchange.url
+    stack = Stack(nats_url, dsn, exchange, way)
+    stack.further = {
+        "TRIMTAB_CONCURRENT_PLANS": str(CONCURRENT),
+        "TRIMTAB_GUARD_ORDERS_PER_MINUTE": "1000000",
+        "TRIMTAB_GUARD_DAY_NOTIONAL": "1000000000",
+        "TRIMTAB_REQUEST_TIMEOUT_MS": "5000",
+    }
+    return stack
 
 
 def main() -> None:
@@ -204,15 +258,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--alone", type=int, default=30, help="plans one at a time")
     parser.add_argument("--plans", type=int, default=200, help="plans at once")
+    parser.add_argument("--reply-ms", type=int, nargs="*", default=[20, 50], help="reply times beside loopback's")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    sizes = Sizes(options.alone, options.plans, options.reply_ms)
     with durable_postgres() as dsn, tempfile.TemporaryDirectory(prefix="trimtab-benchmark-") as folder:
-        figures = asyncio.run(measure(dsn, Path(folder), options.alone, options.plans))
+        figures = asyncio.run(measure(dsn, Path(folder), sizes))
     if options.json:
         print(json.dumps(figures))
         return
     for name, value in figures.items():
-        print(f"{name:26} {value}")
+        if not isinstance(value, dict):
+            print(f"{name:26} {value}")
+            continue
+        print(name)
+        for inner, figure in value.items():
+            print(f"  {inner:26} {figure}")
 
 
 if __name__ == "__main__":

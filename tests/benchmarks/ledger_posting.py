@@ -3,8 +3,8 @@
 Books on a PostgreSQL of its own (fsync and synchronous_commit on), fills from 20 strategies, 64 callers that each wait
 for the commit of their fill: journal, postings, balances, position and outbox. Beside it, in the same run, bare
 multi-row INSERTs of the same transaction and posting rows, as many to a commit, without any constraint but the keys.
-Every entry is in the Merkle log when it is committed; heads are signed beside it. ``--grow ENTRIES`` posts that many
-instead and compares the rate at the end with that at 10,000 entries.
+Every entry is in the Merkle log when it is committed; heads are signed beside it. Whether the rate falls as the books
+grow: ``ledger_growth``.
 """
 
 import argparse
@@ -39,7 +39,6 @@ from shared.messaging.database_postgres import create_pool
 from tests.services.ledger.messages import Scene, request_of
 
 STRATEGIES = 20
-_CHUNK = 10_000
 PASSWORD = "benchmark"  # a server of our own, on loopback, for a minute
 
 _COLUMNS = (
@@ -80,27 +79,35 @@ async def _until_ready(port: int) -> None:
 
 
 def fills(count: int) -> list[Request]:
-    """Buys and sells of 20 strategies, always covered."""
+    """Buys and then sells of 20 strategies, always covered; no two amounts alike, as in real trades."""
     scene, dice = Scene(), random.Random(1)
     made = []
     for number in range(1, count + 1):
         name, base = f"s{number % STRATEGIES}", dice.choice(("BTC", "ETH", "SOL"))
-        side = "BUY" if number <= count // 2 else "SELL"
-        quantity = "0.01" if side == "BUY" else "0.000001"
-        made.append(request_of(scene.fill(number, side, quantity, "0.4", "0.00001", name, base)))
+        side, zeros = ("BUY", "0.0") if number <= count // 2 else ("SELL", "0.000")
+        made.append(request_of(scene.fill(number, side, *_amounts(dice, zeros), name, base)))
     return made
 
 
 def growing_fills(first: int, count: int) -> list[Request]:
-    """Fills from number ``first`` on that can go on for ever: each strategy sells again what it bought."""
-    scene, bases = Scene(), ("BTC", "ETH", "SOL")
+    """Fills from number ``first`` on that can go on for ever: each strategy sells again most of what it bought."""
+    scene, bases, dice = Scene(), ("BTC", "ETH", "SOL"), random.Random(first)
     made = []
     for number in range(first, first + count):
         turn = (number - 1) // STRATEGIES
-        side, base = ("BUY", "SELL")[turn % 2], bases[turn // 2 % 3]
-        quantity, fee = ("0.01", "0.00001") if side == "BUY" else ("0.009", "0.00001")
-        made.append(request_of(scene.fill(number, side, quantity, "0.4", fee, f"s{(number - 1) % STRATEGIES}", base)))
+        (side, zeros), base = (("BUY", "0.0"), ("SELL", "0.00"))[turn % 2], bases[turn // 2 % 3]
+        name = f"s{(number - 1) % STRATEGIES}"
+        made.append(request_of(scene.fill(number, side, *_amounts(dice, zeros), name, base)))
     return made
+
+
+def _amounts(dice: random.Random, zeros: str) -> tuple[str, str, str]:
+    """Quantity, worth of about 0.4 and fee of a fill."""
+    return (
+        f"{zeros}{dice.randrange(10**5, 10**6)}",
+        f"0.4{dice.randrange(10**6):06}",
+        f"0.0000{dice.randrange(10**4):04}",
+    )
 
 
 @asynccontextmanager
@@ -200,40 +207,19 @@ async def measure(url: str, count: int, callers: int) -> dict[str, object]:
     }
 
 
-async def measure_growth(url: str, entries: int, callers: int) -> dict[str, object]:
-    """Fills per second from 10,000 entries on, and when there are ``entries``."""
-    scene = Scene()
-    rates: list[tuple[int, float]] = []
-    async with running_books(url) as (books, _):
-        await books.post(request_of(scene.deposit(amount="1000000")))
-        for number in range(STRATEGIES):
-            await books.post(request_of(scene.fund(number + 1, "10000", f"s{number}")))
-        for first in range(1, entries + 1, _CHUNK):
-            wall_s, _ = await post_all(books, growing_fills(first, _CHUNK), callers)
-            rates.append((first - 1, _CHUNK / wall_s))
-    at_first, at_last = rates[1], rates[-1]
-    return {
-        f"posted_per_s_at_{at_first[0]}": round(at_first[1]),
-        f"posted_per_s_at_{at_last[0]}": round(at_last[1]),
-        "growth": round(at_first[1] / at_last[1], 2),
-    }
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fills", type=int, default=20_000)
     parser.add_argument("--callers", type=int, default=64)
-    parser.add_argument("--grow", type=int, default=0, metavar="ENTRIES")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    run, count = (measure_growth, options.grow) if options.grow else (measure, options.fills)
     url = os.environ.get("TRIMTAB_TEST_POSTGRES_DSN")
     if url:
-        figures = asyncio.run(run(url, count, options.callers))
+        figures = asyncio.run(measure(url, options.fills, options.callers))
     else:
         with durable_postgres() as own:
-            figures = asyncio.run(run(own, count, options.callers))
+            figures = asyncio.run(measure(own, options.fills, options.callers))
     if options.json:
         print(json.dumps(figures))
         return

@@ -14,6 +14,7 @@ from shared.core.guards import (
     GuardLimits,
     Outgoing,
     Tally,
+    Valued,
     after_ended,
     after_phase,
     after_sent,
@@ -149,3 +150,35 @@ def test_phases_when_tripped_in_a_row_halt_and_a_clean_one_begins_anew() -> None
         assert not must_halt(LIMITS, tally)
     assert must_halt(LIMITS, after_phase(tally, has_tripped=True))
     assert not must_halt(LIMITS, after_phase(after_phase(tally, has_tripped=False), has_tripped=True))
+
+
+# On ETH/BTC at 0.05, with BTC at 50000: one ETH is 0.05 BTC, worth 2500.
+DIRECT = replace(
+    ORDER,
+    quantity=Decimal("0.2"),
+    limit_price=Decimal("0.0501"),
+    quote=Quote(Decimal("0.05"), Decimal("0.05001"), NOW),
+    valued=Valued(Decimal(50000), Quote(Decimal(50000), Decimal(50010), NOW)),
+)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (DIRECT, None),
+        (replace(DIRECT, quote=None), Guard.NO_QUOTE),
+        (replace(DIRECT, valued=Valued(Decimal(50000), None)), Guard.NO_QUOTE),
+        (replace(DIRECT, valued=Valued(Decimal(50000), Quote(Decimal(0), Decimal(1), NOW))), Guard.NO_QUOTE),
+        (replace(DIRECT, limit_price=Decimal("0.052")), Guard.PRICE_AWAY),
+        (replace(DIRECT, valued=Valued(Decimal(5), QUOTE)), Guard.PRICE_AWAY),
+        (replace(DIRECT, valued=Valued(Decimal(51100), Quote(Decimal(50000), Decimal(50010), NOW))), Guard.PRICE_AWAY),
+        (replace(DIRECT, quantity=Decimal("0.4")), Guard.ORDER_NOTIONAL),
+        (replace(DIRECT, traded_before=Decimal(1700)), Guard.PLAN_TURNOVER),
+    ],
+)
+def test_judge_when_an_order_is_on_a_direct_pair_bounds_its_worth_in_the_accounts_currency(
+    order: Outgoing, expected: Guard | None
+) -> None:
+    assert trip_of(order) is expected
+    assert notional_of(DIRECT) == Decimal(501)
+    assert after_sent(EMPTY, DIRECT, 0).notional_of(DAY) == Decimal(501)

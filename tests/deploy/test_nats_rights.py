@@ -101,6 +101,8 @@ def may_call(service: ServiceAccess, subject: str) -> bool:
             return True
     if subject in (f"$JS.API.STREAM.MSG.GET.{stream}" for stream in service.looks_up):
         return True
+    if subject in (f"$JS.API.STREAM.INFO.{stream}" for stream in service.measures):
+        return True
     return any(subject in (f"$JS.API.STREAM.INFO.{one}", f"$JS.API.DIRECT.GET.{one}") for one in service.pages)
 
 

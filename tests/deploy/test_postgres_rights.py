@@ -119,6 +119,9 @@ async def test_role_when_looked_at_is_ordinary(guarded, operator, login):
         "CREATE SCHEMA mine",
         "SELECT * FROM public.migrations",
         "SELECT rolpassword FROM pg_authid",
+        "SELECT passwd FROM pg_shadow",
+        "SELECT * FROM pg_hba_file_rules",
+        "SELECT * FROM pg_file_settings",
         "SET ROLE trimtab",
         "SELECT pg_read_file('PG_VERSION')",
         "COPY (SELECT 1) TO PROGRAM 'true'",
@@ -132,15 +135,32 @@ def test_journal_when_declared_may_be_added_to_and_read_by_the_ledger_and_nothin
     assert all(TABLES[table].audited for table in JOURNAL)
 
 
-async def test_tables_when_declared_are_all_there_are(operator):
-    found = await operator.fetch(
-        "SELECT schemaname || '.' || tablename AS name FROM pg_tables "
-        "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'public')"
-    )
+RELATIONS = """
+SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema', 'public')
+"""
+"""Everything that can be read with SELECT: tables, views, materialized views, foreign tables."""
+
+
+async def test_tables_and_views_when_declared_are_all_there_are(operator):
+    found = await operator.fetch(RELATIONS)
     there = {row["name"] for row in found}
     forgotten = sorted(there - set(TABLES))
     assert not forgotten, f"say in deploy/postgres_roles.py who may do what with {forgotten}: a line each in TABLES"
     assert set(TABLES) == there
+
+
+@pytest.mark.parametrize("form", ["VIEW", "MATERIALIZED VIEW"])
+async def test_view_when_made_is_nobodys_until_it_is_declared(guarded, operator, form):
+    await operator.execute(f"CREATE {form} ledger.shortcut AS SELECT * FROM registry.commands")  # noqa: S608 - fixed names
+    await operator.execute("GRANT SELECT ON ledger.shortcut TO trimtab_ledger, trimtab_auditor, PUBLIC")
+    await migrate(guarded, passwords={})
+    assert "ledger.shortcut" in {row["name"] for row in await operator.fetch(RELATIONS)}
+    for login in LOGINS:
+        connection = await asyncpg.connect(url_of(guarded, login, PASSWORDS[login]))
+        assert not await is_allowed(connection, "SELECT * FROM ledger.shortcut"), login
+        await connection.close()
 
 
 async def test_sequences_when_a_service_inserts_may_be_used_by_it(operator):

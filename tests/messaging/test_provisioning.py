@@ -95,7 +95,7 @@ async def test_stream_when_a_change_is_harmless_is_updated(fresh_nats, jetstream
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"max_bytes": 100}, "more than the new limit"),
+        ({"max_bytes": 100, "discard_new": False}, "more than the new limit"),
         ({"max_age_s": 10}, "delete older"),
         ({"subjects": ("other.*",)}, r"no longer store trials\.\*"),
         ({"last_value_only": True}, "delete history"),

@@ -92,6 +92,16 @@ async def test_instruments_when_read_are_exact(subject: Subject, venue: CcxtVenu
     assert btc.tick_size > 0
 
 
+async def test_instruments_when_read_in_any_quote_are_those_of_other_quotes_too(
+    subject: Subject, venue: CcxtVenue
+) -> None:
+    usual = await venue.fetch_instruments()
+    assert {found.quote for found in usual} == {subject.quote}
+    venue._access = replace(venue._access, quote="BTC")
+    assert set(usual) <= set(await venue.fetch_instruments(in_any_quote=True))
+    assert all(found.quote == "BTC" for found in await venue.fetch_instruments())
+
+
 async def test_order_when_guard_refuses_is_never_sent(subject: Subject, venue: CcxtVenue) -> None:
     request = await order_for(subject, venue, FIRST)
     with pytest.raises(NotSent, match="too late"):

@@ -7,8 +7,10 @@ from services.gateway.adapters.newest import KEPT, TIMEOUT_S, Newest
 from services.gateway.decision_times import AnswerFor
 from shared.contracts import subjects
 from shared.contracts.evaluations import DecisionRecorded
+from shared.contracts.plans import PlanProgressed
 from shared.contracts.wire import Message, Meta
 from shared.core.errors import RetryLater
+from shared.core.routing import routes_in
 from shared.messaging.broker import NatsBroker
 from shared.messaging.following import Follower
 
@@ -22,11 +24,18 @@ class Decisions:
     def __init__(self, broker: NatsBroker) -> None:
         self._broker = broker
         self._newest = Newest(broker, _STREAM, DecisionRecorded)
+        self._plans = Newest(broker, "PLAN_RESULTS", PlanProgressed)
 
     async def newest(self, strategy_id: str, limit: int) -> list[DecisionRecorded]:
         """The newest ``limit`` (at most ``DECISIONS_KEPT``) of a strategy, newest first. Raises RetryLater."""
         followed = await self._newest.following(subjects.evaluations(strategy_id))
         return [decision for decision, _ in reversed(followed.kept)][:limit]
+
+    async def routes(self, strategy_id: str) -> dict[str, tuple[str, ...]]:
+        """The routes on direct pairs that the strategy's newest plans took, by plan. Raises RetryLater."""
+        followed = await self._plans.following(subjects.plan_results(strategy_id))
+        closed = [told.last_closed for told, _ in followed.kept if told.last_closed is not None]
+        return {one.plan_id: routes for one in closed if (routes := routes_in(one.detail))}
 
     async def at(self, strategy_id: str, at: datetime) -> list[DecisionRecorded]:
         """The decisions that answer for a moment of market time, newest first. Raises RetryLater.
@@ -61,3 +70,4 @@ class Decisions:
     async def close(self) -> None:
         """Stop following."""
         await self._newest.close()
+        await self._plans.close()

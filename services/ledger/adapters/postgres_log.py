@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from services.ledger.adapters.postgres_rows import OUTBOX_COLUMNS, outbox_row
+from services.ledger.announcements import told_again
 from services.ledger.leaves import Cause, Leaf, Times, leaf_of
 from shared.core.double_entry import Posting, Transaction
 from shared.core.errors import Stop
@@ -45,7 +47,8 @@ def peaks_of(tree: Frontier) -> bytes:
 async def read_tree(connection: Connection, head: Mapping[str, Any]) -> Frontier:
     """The log up to the newest entry, by a row of ``LOCK_HEAD``; the caller's transaction holds its lock.
 
-    Entries that an older version of the ledger has posted are added first. Raises Stop when the row is damaged.
+    Entries that an older version of the ledger has posted are added first and told again, with their leaves.
+    Raises Stop when the row is damaged.
     """
     peaks: bytes = head["tree_peaks"]
     try:
@@ -60,6 +63,8 @@ async def read_tree(connection: Connection, head: Mapping[str, Any]) -> Frontier
             raise Stop(f"the journal has a gap between entries {tree.size + 1} and {last}")
         tree, nodes = tree.extended(leaf.hash for leaf in leaves)
         await append_nodes(connection, nodes)
+        told = [outbox_row(told_again(leaf)) for leaf in leaves]
+        await connection.copy_records_to_table("outbox", schema_name="ledger", columns=OUTBOX_COLUMNS, records=told)
         await connection.execute(
             "UPDATE ledger.journal_head SET tree_size = $1, tree_peaks = $2", tree.size, peaks_of(tree)
         )

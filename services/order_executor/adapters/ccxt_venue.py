@@ -158,10 +158,11 @@ class CcxtVenue:
         rows = await self._dialect.trades(self._wire, wanted)
         return replace(order, trades=tuple(row for row in rows if row.venue_order_id == order.venue_order_id))
 
-    async def fetch_instruments(self) -> tuple[Instrument, ...]:
+    async def fetch_instruments(self, *, in_any_quote: bool = False) -> tuple[Instrument, ...]:
         """See the port."""
-        found = await self._read(self._dialect.instruments(self._wire, self._access))
-        return tuple(sorted(found, key=lambda instrument: instrument.base))
+        access = replace(self._access, quote="") if in_any_quote else self._access
+        found = await self._read(self._dialect.instruments(self._wire, access))
+        return tuple(sorted(found, key=lambda instrument: (instrument.base, instrument.quote)))
 
     async def fetch_balances(self) -> VenueBalances:
         """See the port."""

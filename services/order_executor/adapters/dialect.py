@@ -70,7 +70,7 @@ class VenueDialect(Protocol):
         """All pages, oldest first."""
 
     async def instruments(self, answers: Answers, access: VenueAccess) -> tuple[Instrument, ...]:
-        """Every pair against the quote currency, in any order."""
+        """Every pair whose quote ``access`` wants, in any order."""
 
     async def balances(self, answers: Answers) -> VenueBalances:
         """The whole account, free plus locked, zeros left out."""

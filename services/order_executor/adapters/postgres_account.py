@@ -24,7 +24,12 @@ async def check_lease(connection: Any, lease: Lease) -> None:
         lease.holder,
     )
     if not ours:
-        raise Stop(f"account {lease.account}: epoch {lease.epoch} has been superseded")
+        raise superseded(lease)
+
+
+def superseded(lease: Lease) -> Stop:
+    """The account has another writer."""
+    return Stop(f"account {lease.account}: epoch {lease.epoch} has been superseded")
 
 
 class AccountStore:
@@ -61,7 +66,7 @@ class AccountStore:
             lease.duration_s,
         )
         if not renewed:
-            raise Stop(f"account {lease.account}: epoch {lease.epoch} has been superseded")
+            raise superseded(lease)
         lease.valid_until = asked + lease.duration_s
 
     async def release(self, lease: Lease) -> None:

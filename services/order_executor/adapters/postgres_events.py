@@ -22,23 +22,34 @@ class Announcement:
     causation_id: str = ""
 
 
+_ADD = (
+    "INSERT INTO executor.outbox (message_id, subject, headers, payload) SELECT m, s, h::jsonb, p "
+    "FROM unnest(${}::text[], ${}::text[], ${}::text[], ${}::bytea[]) WITH ORDINALITY e (m, s, h, p, n) ORDER BY n"
+)
+
+
 async def add_events(connection: Any, events: Sequence[Announcement]) -> None:
     """Add events in order. Ids are never used twice: their facts are made under the strategy's lock."""
-    if not events:
-        return
+    if events:
+        await connection.execute(_ADD.format(1, 2, 3, 4), *_columns(events))
+
+
+async def change_and_tell(
+    connection: Any, change: str, arguments: Sequence[object], events: Sequence[Announcement]
+) -> None:
+    """Make a change (one statement) and add the events that tell of it, at least one, in one round trip."""
+    first = len(arguments) + 1
+    adding = _ADD.format(*range(first, first + 4))
+    await connection.execute(f"WITH changed AS ({change}) {adding}", *arguments, *_columns(events))
+
+
+def _columns(events: Sequence[Announcement]) -> tuple[list[str], list[str], list[str], list[bytes]]:
+    """Message ids, subjects, headers and payloads."""
     now = datetime.now(UTC)
-    rows = [
-        (
-            event,
-            headers_of(event.message, Meta(event.message_id, SOURCE, now, event.correlation_id, event.causation_id)),
-        )
-        for event in events
-    ]
-    await connection.execute(
-        "INSERT INTO executor.outbox (message_id, subject, headers, payload) "
-        "SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[])",
-        [event.message_id for event, _ in rows],
-        [event.subject for event, _ in rows],
-        [json.dumps(headers) for _, headers in rows],
-        [payload_of(event.message) for event, _ in rows],
+    metas = [Meta(event.message_id, SOURCE, now, event.correlation_id, event.causation_id) for event in events]
+    return (
+        [event.message_id for event in events],
+        [event.subject for event in events],
+        [json.dumps(headers_of(event.message, meta)) for event, meta in zip(events, metas, strict=True)],
+        [payload_of(event.message) for event in events],
     )

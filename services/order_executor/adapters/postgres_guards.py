@@ -27,7 +27,7 @@ async def read_tally(pool: "asyncpg.Pool[asyncpg.Record]", account: str, venue: 
             OrderState.WITHHELD.value,
         )
         days = await connection.fetch(
-            "SELECT market_day, sum(limit_price * CASE WHEN state = ANY($2::text[]) THEN quantity "
+            "SELECT market_day, sum(limit_price * quote_price * CASE WHEN state = ANY($2::text[]) THEN quantity "
             "ELSE filled_quantity END) AS notional FROM executor.orders WHERE account = $1 AND market_day >= "
             "(SELECT max(market_day) FROM executor.orders WHERE account = $1) - 1 GROUP BY market_day",
             account,

@@ -1,7 +1,6 @@
 """The kill switch in Postgres: one row per venue, changed together with the events that tell of it."""
 
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
@@ -9,24 +8,9 @@ from services.order_executor.adapters.postgres_events import Announcement, add_e
 from shared.contracts import subjects
 from shared.contracts.halts import HaltCause, HaltChanged
 from shared.contracts.lifecycle import NotificationRaised, Severity
-from shared.core.errors import RetryLater
 
-HALTED_AGAIN_S = 1.0
 _LOCK_TIMEOUT_MS = 300  # a living executor holds the row for a few milliseconds
 _COLUMNS = "venue, sequence, halted, cause, reason, changed_at"
-
-
-async def halted_because(connection: Any, venue: str) -> str | None:
-    """Why nothing may be sent, None when it may; no halt can be committed before this transaction ends."""
-    row = await connection.fetchrow("SELECT halted, reason FROM executor.halts WHERE venue = $1 FOR SHARE", venue)
-    return row["reason"] if row is not None and row["halted"] else None
-
-
-async def refuse_while_halted(connection: Any, venue: str) -> None:
-    """Raises RetryLater while the venue is halted."""
-    reason = await halted_because(connection, venue)
-    if reason is not None:
-        raise RetryLater(f"{venue} is halted: {reason}", after_s=HALTED_AGAIN_S)
 
 
 class HaltStore:

@@ -9,19 +9,20 @@ from typing import Any
 
 import asyncpg
 
-from services.order_executor.adapters.postgres_account import check_lease
-from services.order_executor.adapters.postgres_events import Announcement, add_events
-from services.order_executor.adapters.postgres_halts import refuse_while_halted
-from services.order_executor.adapters.postgres_plans import StrategyRow, lock_strategies, tell_progress
+from services.order_executor.adapters.postgres_events import Announcement, change_and_tell
+from services.order_executor.adapters.postgres_plans import StrategyRow, lock_all, lock_strategies_of, tell_progress
 from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_from, sizing_json
+from services.order_executor.booking import BookingQueue
 from services.order_executor.lease import Lease
 from services.order_executor.records import Evidence, OrderRecord, concluded, may_take
 from services.order_executor.steps import Send
 from shared.contracts import subjects
 from shared.contracts.orders import OrderChanged, OrderFilled
-from shared.core.errors import Stop
+from shared.core.errors import RetryLater, Stop
 from shared.core.money import ONE, ZERO
 from shared.venues.port import VenueTrade
+
+HALTED_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,65 +41,82 @@ class OrderStore:
         self._pool = pool
         self._venue = venue
         self._lease = lease
+        self._bookings = BookingQueue(self._book)
 
     async def commit_intents(self, send: Send, market_day: date) -> None:
         """Commit a phase's intents and its sizing. Committing nothing, raises Stop when the lease is lost and
         RetryLater while the venue is halted. ``market_day``: the market's day, which the daily limit counts by.
         """
+        async with self._pool.acquire() as connection, connection.transaction():
+            locked = await lock_all(connection, self._lease, self._venue, send.orders[0].strategy_id)
+            if locked.halted is not None:
+                raise RetryLater(f"{self._venue} is halted: {locked.halted}", after_s=HALTED_AGAIN_S)
+            await self.add_intents(connection, send, market_day)
+
+    async def add_intents(self, connection: Any, send: Send, market_day: date) -> None:
+        """The intents, in a transaction in which the lease is held, the venue is not halted and the strategy is locked.
+
+        Raises Stop when the plan is closed.
+        """
         orders = send.orders
         plan_id, strategy_id = orders[0].plan_id, orders[0].strategy_id
-        async with self._pool.acquire() as connection, connection.transaction():
-            await check_lease(connection, self._lease)
-            await refuse_while_halted(connection, self._venue)
-            await lock_strategies(connection, [strategy_id])
-            is_open = await connection.fetchval(
-                "UPDATE executor.plans SET sizing = $2::jsonb WHERE plan_id = $1 AND outcome IS NULL RETURNING true",
-                plan_id,
-                sizing_json(send.sizing),
-            )
-            if not is_open:
-                raise Stop(f"plan {plan_id} is closed: somebody else works on it")
-            await connection.execute(
-                "INSERT INTO executor.orders (client_order_id, plan_id, strategy_id, account, epoch, round, asset, "
-                "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day, kind) "
-                "SELECT c, $2, $3, $4, $5, $6, a, $7, s, $8, q, p, $9, 'intended', $14, $15 "
-                "FROM unnest($1::text[], $10::text[], $11::text[], $12::numeric[], $13::numeric[]) t (c, a, s, q, p)",
-                [order.client_order_id for order in orders],
+        is_open = await connection.fetchval(
+            "UPDATE executor.plans SET sizing = $2::jsonb WHERE plan_id = $1 AND outcome IS NULL RETURNING true",
+            plan_id,
+            sizing_json(send.sizing),
+        )
+        if not is_open:
+            raise Stop(f"plan {plan_id} is closed: somebody else works on it")
+        await change_and_tell(
+            connection,
+            "INSERT INTO executor.orders (client_order_id, plan_id, strategy_id, account, epoch, round, asset, "
+            "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day, kind, detail, "
+            "valued_in, quote_price) "
+            "SELECT c, $1, $2, $3, $4, $5, a, qa, s, d, q, p, $6, 'intended', $7, k, t, v, w "
+            "FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::numeric[], "
+            "$14::numeric[], $15::text[], $16::text[], $17::text[], $18::numeric[]) "
+            "o (c, a, qa, s, d, q, p, k, t, v, w)",
+            (
                 plan_id,
                 strategy_id,
                 self._lease.account,
                 self._lease.epoch,
                 orders[0].round,
-                orders[0].quote,
-                orders[0].side.value,
                 orders[0].send_deadline,
+                market_day,
+                [order.client_order_id for order in orders],
                 [order.asset for order in orders],
+                [order.quote for order in orders],
                 [order.symbol for order in orders],
+                [order.side.value for order in orders],
                 [order.quantity for order in orders],
                 [order.limit_price for order in orders],
-                market_day,
-                orders[0].kind.value,
-            )
-            await add_events(connection, [self._intended(order, send) for order in orders])
+                [order.kind.value for order in orders],
+                [order.detail for order in orders],
+                [order.valued_in for order in orders],
+                [order.quote_price for order in orders],
+            ),
+            [self._intended(order, send) for order in orders],
+        )
 
     async def book(self, evidences: Sequence[Evidence]) -> frozenset[str]:
         """THE booking of everything learned of orders: new trades, then the states that follow. Returns the ids of the
-        trades given that are booked now (new or before). Evidence on orders that are not ours is left out.
+        trades given that are booked now (new or before). Evidence on orders that are not ours is left out. What is
+        booked at the same time for other plans goes in one transaction with it.
         """
-        if not evidences:
-            return frozenset()
+        return await self._bookings.book(evidences) if evidences else frozenset()
+
+    async def _book(self, evidences: Sequence[Evidence], *, patient: bool) -> frozenset[str]:
+        """See ``booking.Transaction``."""
         by_order: dict[str, list[Evidence]] = {}
         for evidence in evidences:
             by_order.setdefault(evidence.client_order_id, []).append(evidence)
         async with self._pool.acquire() as connection, connection.transaction():
-            strategies = await self._lock(connection, list(by_order))
+            strategies = await lock_strategies_of(connection, list(by_order), patient=patient)
             orders, closed = await self._orders(connection, list(by_order))
             fills, seen = await self._new_fills(connection, orders, by_order, strategies)
             await self._insert_fills(connection, fills)
-            changed = _changes(orders, fills, by_order)
-            await self._update_orders(connection, changed)
-            await add_events(connection, [self._filled(fill) for fill in fills])
-            await add_events(connection, [self._changed(order) for order in changed])
+            await self._update_orders(connection, _changes(orders, fills, by_order))
             await self._count(connection, strategies, fills, closed)
         return seen
 
@@ -111,12 +129,6 @@ class OrderStore:
             but,
         )
         return frozenset(row["venue_order_id"] for row in rows)
-
-    async def _lock(self, connection: Any, ids: list[str]) -> dict[str, StrategyRow]:
-        rows = await connection.fetch(
-            "SELECT DISTINCT strategy_id FROM executor.orders WHERE client_order_id = ANY($1::text[])", ids
-        )
-        return await lock_strategies(connection, [row["strategy_id"] for row in rows])
 
     async def _orders(self, connection: Any, ids: list[str]) -> tuple[dict[str, OrderRecord], frozenset[str]]:
         """The orders of this account (locked through their strategies), and the ids of their closed plans."""
@@ -137,14 +149,7 @@ class OrderStore:
         by_order: Mapping[str, list[Evidence]],
         strategies: Mapping[str, StrategyRow],
     ) -> tuple[list[_NewFill], frozenset[str]]:
-        trades = {
-            trade.trade_id: (trade, orders[name])
-            for name, evidences in by_order.items()
-            if name in orders
-            for evidence in evidences
-            if evidence.order is not None
-            for trade in evidence.order.trades
-        }
+        trades = _claimed(orders, by_order)
         if not trades:
             return [], frozenset()
         rows = await connection.fetch(
@@ -154,10 +159,7 @@ class OrderStore:
         )
         booked = {row["trade_id"]: row["client_order_id"] for row in rows}
         for trade_id, owner in booked.items():
-            if owner != trades[trade_id][1].client_order_id:
-                raise Stop(
-                    f"trade {trade_id} is claimed by the orders {owner} and {trades[trade_id][1].client_order_id}"
-                )
+            _check_claim(trade_id, owner, trades[trade_id][1].client_order_id)
         fresh = sorted((pair for name, pair in trades.items() if name not in booked), key=lambda pair: pair[0].at)
         numbers = {name: row.fills_total for name, row in strategies.items()}
         fills = []
@@ -169,46 +171,49 @@ class OrderStore:
     async def _insert_fills(self, connection: Any, fills: Sequence[_NewFill]) -> None:
         if not fills:
             return
-        now = datetime.now(UTC)
-        rows = [
+        trades, orders = [fill.trade for fill in fills], [fill.order for fill in fills]
+        await change_and_tell(
+            connection,
+            "INSERT INTO executor.fills (venue, received_at, trade_id, client_order_id, plan_id, strategy_id, "
+            "fill_number, quantity, price, quote_quantity, fee, fee_asset, market_time) SELECT $1, $2, f.* "
+            "FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::numeric[], $9::numeric[], "
+            "$10::numeric[], $11::numeric[], $12::text[], $13::timestamptz[]) f",
             (
                 self._venue,
-                fill.trade.trade_id,
-                fill.order.client_order_id,
-                fill.order.plan_id,
-                fill.order.strategy_id,
-                fill.number,
-                fill.trade.quantity,
-                fill.trade.price,
-                fill.trade.quote_quantity,
-                fill.trade.fee,
-                fill.trade.fee_asset,
-                fill.trade.at,
-                now,
-            )
-            for fill in fills
-        ]
-        await connection.executemany(
-            "INSERT INTO executor.fills (venue, trade_id, client_order_id, plan_id, strategy_id, fill_number, "
-            "quantity, price, quote_quantity, fee, fee_asset, market_time, received_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-            rows,
+                datetime.now(UTC),
+                [trade.trade_id for trade in trades],
+                [order.client_order_id for order in orders],
+                [order.plan_id for order in orders],
+                [order.strategy_id for order in orders],
+                [fill.number for fill in fills],
+                [trade.quantity for trade in trades],
+                [trade.price for trade in trades],
+                [trade.quote_quantity for trade in trades],
+                [trade.fee for trade in trades],
+                [trade.fee_asset for trade in trades],
+                [trade.at for trade in trades],
+            ),
+            [self._filled(fill) for fill in fills],
         )
 
     async def _update_orders(self, connection: Any, orders: Sequence[OrderRecord]) -> None:
         if not orders:
             return
-        await connection.execute(
+        await change_and_tell(
+            connection,
             "UPDATE executor.orders o SET state = t.s, version = t.v, venue_order_id = t.i, filled_quantity = t.f, "
             "detail = t.d, was_unknown = o.was_unknown OR t.s = 'unknown', changed_at = now() "
             "FROM unnest($1::text[], $2::text[], $3::integer[], $4::text[], $5::numeric[], $6::text[]) "
             "AS t (c, s, v, i, f, d) WHERE o.client_order_id = t.c",
-            [order.client_order_id for order in orders],
-            [order.state.value for order in orders],
-            [order.version for order in orders],
-            [order.venue_order_id for order in orders],
-            [order.filled_quantity for order in orders],
-            [order.detail for order in orders],
+            (
+                [order.client_order_id for order in orders],
+                [order.state.value for order in orders],
+                [order.version for order in orders],
+                [order.venue_order_id for order in orders],
+                [order.filled_quantity for order in orders],
+                [order.detail for order in orders],
+            ),
+            [self._changed(order) for order in orders],
         )
 
     async def _count(
@@ -221,20 +226,24 @@ class OrderStore:
         """Raise the strategies' fill counts; a fill of a closed plan is told at once (else the close tells)."""
         totals = {fill.order.strategy_id: fill.number for fill in fills}
         late = {fill.order.strategy_id for fill in fills if fill.order.plan_id in closed_plans}
-        for strategy_id, total in totals.items():
-            if strategy_id not in late:
-                await connection.execute(
-                    "UPDATE executor.strategies SET fills_total = $2 WHERE strategy_id = $1", strategy_id, total
-                )
-                continue
+        in_time = {name: total for name, total in totals.items() if name not in late}
+        if in_time:
+            await connection.execute(
+                "UPDATE executor.strategies s SET fills_total = t.total FROM unnest($1::text[], $2::bigint[]) "
+                "AS t (name, total) WHERE s.strategy_id = t.name",
+                list(in_time),
+                list(in_time.values()),
+            )
+        for strategy_id in sorted(late):
             open_plan_id = await connection.fetchval(
                 "SELECT plan_id FROM executor.plans WHERE strategy_id = $1 AND outcome IS NULL", strategy_id
             )
-            row = replace(strategies[strategy_id], fills_total=total)
-            await tell_progress(connection, row, "late_fill", open_plan_id, fills[-1].trade.trade_id)
+            row = replace(strategies[strategy_id], fills_total=totals[strategy_id])
+            last = [fill.trade.trade_id for fill in fills if fill.order.strategy_id == strategy_id][-1]
+            await tell_progress(connection, row, "late_fill", open_plan_id, last)
 
     def _intended(self, order: OrderRecord, send: Send) -> Announcement:
-        return self._changed(order, may_take(order, send.buying_costs.get(order.asset, ONE)))
+        return self._changed(order, may_take(order, send.buying_costs.get(order.symbol, ONE)))
 
     def _changed(self, order: OrderRecord, taken_at_most: Mapping[str, Decimal] = MappingProxyType({})) -> Announcement:
         message = OrderChanged(
@@ -279,11 +288,31 @@ class OrderStore:
             fee_asset=trade.fee_asset,
             market_time=trade.at,
             received_at=datetime.now(UTC),
+            valued_in=order.valued_in,
+            quote_price=order.quote_price,
         )
         name = f"fill.{self._venue}.{trade.trade_id}"
         return Announcement(
             subjects.orders_filled(order.strategy_id), message, name, order.plan_id, order.client_order_id
         )
+
+
+def _claimed(
+    orders: Mapping[str, OrderRecord], by_order: Mapping[str, list[Evidence]]
+) -> dict[str, tuple[VenueTrade, OrderRecord]]:
+    """The trades told of, by id, each with its order. Raises Stop when two orders claim the same."""
+    trades: dict[str, tuple[VenueTrade, OrderRecord]] = {}
+    for name, order in orders.items():
+        for evidence in by_order[name]:
+            for trade in evidence.order.trades if evidence.order is not None else ():
+                _, owner = trades.setdefault(trade.trade_id, (trade, order))
+                _check_claim(trade.trade_id, owner.client_order_id, name)
+    return trades
+
+
+def _check_claim(trade_id: str, owner: str, claimant: str) -> None:
+    if owner != claimant:
+        raise Stop(f"trade {trade_id} is claimed by the orders {owner} and {claimant}")
 
 
 def _changes(

@@ -1,14 +1,14 @@
 """Plans in Postgres: accepted once, at most one open per strategy, closed once; strategies sealed."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
-from services.order_executor.adapters.postgres_account import check_lease
-from services.order_executor.adapters.postgres_events import Announcement, add_events
-from services.order_executor.adapters.postgres_halts import halted_because
+from services.order_executor.adapters.postgres_account import superseded
+from services.order_executor.adapters.postgres_events import Announcement, change_and_tell
 from services.order_executor.adapters.postgres_rows import fill_from, order_from, sizing_from
 from services.order_executor.lease import Lease
 from services.order_executor.records import PlanRecord
@@ -31,6 +31,24 @@ SELECT p.body, p.sizing, p.outcome, s.seal_requested OR s.hold_requested <> '' A
           AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS filled
 FROM executor.plans p JOIN executor.strategies s USING (strategy_id) WHERE p.plan_id = $1
 """
+_STRATEGY_COLUMNS = (
+    "strategy_id, venue, sequence, fills_total, last_closed_plan_id, last_closed, seal_requested, sealed, "
+    "hold_requested, held_for, position_required"
+)
+# In one round trip, but one after the other as everywhere: each waits for a value of the one before it. What had to
+# wait for a lock is looked at as it is then.
+_LOCK_ALL = f"""
+WITH lease AS MATERIALIZED (
+    SELECT epoch = $2 AND holder = $3 AS is_ours FROM executor.accounts WHERE account = $1 FOR SHARE
+), switch AS MATERIALIZED (
+    SELECT halted, reason FROM executor.halts WHERE venue = $4 AND (SELECT count(*) FROM lease) >= 0 FOR SHARE
+), strategy AS MATERIALIZED (
+    SELECT {_STRATEGY_COLUMNS} FROM executor.strategies
+    WHERE strategy_id = $5 AND (SELECT count(*) FROM switch) >= 0 FOR UPDATE
+)
+SELECT (SELECT is_ours FROM lease) AS is_ours, (SELECT reason FROM switch WHERE halted) AS halted, strategy.*
+FROM (VALUES (true)) AS one LEFT JOIN strategy ON true
+"""  # noqa: S608
 _ON_ARRIVAL = {"expired": "expired_on_arrival", "halted": "halted"}
 
 
@@ -53,11 +71,22 @@ class StrategyRow:
 
 async def lock_strategies(connection: Any, strategy_ids: list[str]) -> dict[str, StrategyRow]:
     """Lock the rows, in the order of their ids, until the transaction ends."""
+    return await _lock(connection, "SELECT unnest($1::text[])", strategy_ids)
+
+
+async def lock_strategies_of(connection: Any, orders: list[str], *, patient: bool) -> dict[str, StrategyRow]:
+    """Lock the strategies of these orders (client order ids), likewise. Not ``patient``: raises LockNotAvailableError
+    where there is something to wait for.
+    """
+    of_orders = "SELECT strategy_id FROM executor.orders WHERE client_order_id = ANY($1::text[])"
+    return await _lock(connection, of_orders, orders, "" if patient else " NOWAIT")
+
+
+async def _lock(connection: Any, which: str, names: list[str], how: str = "") -> dict[str, StrategyRow]:
     rows = await connection.fetch(
-        "SELECT strategy_id, venue, sequence, fills_total, last_closed_plan_id, last_closed, seal_requested, sealed, "
-        "hold_requested, held_for, position_required FROM executor.strategies WHERE strategy_id = ANY($1::text[]) "
-        "ORDER BY strategy_id FOR UPDATE",
-        strategy_ids,
+        f"SELECT {_STRATEGY_COLUMNS} FROM executor.strategies WHERE strategy_id IN ({which}) "  # noqa: S608
+        f"ORDER BY strategy_id FOR UPDATE{how}",
+        names,
     )
     return {row["strategy_id"]: _strategy_from(row) for row in rows}
 
@@ -72,7 +101,29 @@ async def create_and_lock(connection: Any, strategy_id: str, venue: str) -> Stra
     return (await lock_strategies(connection, [strategy_id]))[strategy_id]
 
 
-def _strategy_from(row: asyncpg.Record) -> StrategyRow:
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What a plan hangs on, until the transaction ends: no take-over and no halt can be committed before.
+
+    ``halted``: why nothing may be sent; ``strategy`` None: nobody has said a word of it yet.
+    """
+
+    halted: str | None
+    strategy: StrategyRow | None
+
+
+async def lock_all(connection: Any, lease: Lease | None, venue: str, strategy_id: str) -> Locked:
+    """Hold off take-overs and halts, and lock the strategy. Raises Stop when the account has another writer."""
+    account, epoch, holder = (lease.account, lease.epoch, lease.holder) if lease is not None else ("", 0, "")
+    row = await connection.fetchrow(_LOCK_ALL, account, epoch, holder, venue, strategy_id)
+    values = dict(row)
+    is_ours, halted = values.pop("is_ours"), values.pop("halted")
+    if lease is not None and not is_ours:
+        raise superseded(lease)
+    return Locked(halted, None if values["strategy_id"] is None else _strategy_from(values))
+
+
+def _strategy_from(row: Mapping[str, Any]) -> StrategyRow:
     values = dict(row)
     summary = values.pop("last_closed")
     return StrategyRow(**values, last_closed=PlanClosedSummary.model_validate_json(summary) if summary else None)
@@ -84,21 +135,6 @@ async def tell_progress(
     """Save the strategy's row with its next sequence and publish it as PlanProgressed; returns the row as saved."""
     saved = replace(strategy, sequence=strategy.sequence + 1)
     summary = saved.last_closed.model_dump_json() if saved.last_closed is not None else None
-    await connection.execute(
-        "UPDATE executor.strategies SET sequence = $2, fills_total = $3, last_closed_plan_id = $4, "
-        "last_closed = $5::jsonb, seal_requested = $6, sealed = $7, hold_requested = $8, held_for = $9, "
-        "position_required = $10 WHERE strategy_id = $1",
-        saved.strategy_id,
-        saved.sequence,
-        saved.fills_total,
-        saved.last_closed_plan_id,
-        summary,
-        saved.seal_requested,
-        saved.sealed,
-        saved.hold_requested,
-        saved.held_for,
-        saved.position_required,
-    )
     message = PlanProgressed(
         strategy_id=saved.strategy_id,
         venue=saved.venue,
@@ -114,8 +150,30 @@ async def tell_progress(
     subject = subjects.plan_results(saved.strategy_id)
     correlation_id = open_plan_id or saved.last_closed_plan_id or saved.strategy_id
     message_id = f"plan-progress.{saved.strategy_id}.{saved.sequence}"
-    await add_events(connection, [Announcement(subject, message, message_id, correlation_id, causation_id)])
+    await change_and_tell(
+        connection,
+        "UPDATE executor.strategies SET sequence = $2, fills_total = $3, last_closed_plan_id = $4, "
+        "last_closed = $5::jsonb, seal_requested = $6, sealed = $7, hold_requested = $8, held_for = $9, "
+        "position_required = $10 WHERE strategy_id = $1",
+        (
+            saved.strategy_id,
+            saved.sequence,
+            saved.fills_total,
+            saved.last_closed_plan_id,
+            summary,
+            saved.seal_requested,
+            saved.sealed,
+            saved.hold_requested,
+            saved.held_for,
+            saved.position_required,
+        ),
+        [Announcement(subject, message, message_id, correlation_id, causation_id)],
+    )
     return saved
+
+
+Along = Callable[[Any], Awaitable[None]]
+"""Something done on a connection, in its transaction."""
 
 
 class PlanStore:
@@ -129,22 +187,20 @@ class PlanStore:
         self._pool = pool
         self._lease = lease
 
-    async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime) -> str:
+    async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime, first: Along | None = None) -> str:
         """Insert the plan ("accepted"), insert it closed as expired ("expired", "halted"), or drop it and say why:
         "duplicate_open", "duplicate_closed", "sealed", "held", "stale", "busy". What is dropped is not published.
 
-        Raises Stop when the account has another writer: the plan comes to that one.
+        ``first``: what is done in the same transaction, once the plan is accepted. Raises Stop when the account has
+        another writer: the plan comes to that one.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            if self._lease is not None:
-                await check_lease(connection, self._lease)
-            # Before the strategy's lock, as where intents are committed: in one order, no two can wait for each other.
-            is_halted = await halted_because(connection, plan.venue) is not None
-            strategy = await create_and_lock(connection, plan.strategy_id, plan.venue)
+            locked = await lock_all(connection, self._lease, plan.venue, plan.strategy_id)
+            strategy = locked.strategy or await create_and_lock(connection, plan.strategy_id, plan.venue)
             reason = await self._why_not(connection, plan, strategy)
             if reason is not None:
                 return reason
-            refused = "halted" if is_halted else "expired" if now >= plan.accept_until else None
+            refused = "halted" if locked.halted is not None else "expired" if now >= plan.accept_until else None
             await connection.execute(
                 "INSERT INTO executor.plans (plan_id, strategy_id, position_version, previous_plan_id, body, "
                 "message_id, outcome, closed_at) VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)",
@@ -163,6 +219,8 @@ class PlanStore:
                 strategy = replace(strategy, last_closed=summary, last_closed_plan_id=plan.plan_id)
             change, open_id = ("closed", None) if refused else ("accepted", plan.plan_id)
             await tell_progress(connection, strategy, change, open_id, meta.message_id)
+            if first is not None and not refused:
+                await first(connection)
             return refused or "accepted"
 
     async def _why_not(self, connection: Any, plan: RebalancePlanned, strategy: StrategyRow) -> str | None:

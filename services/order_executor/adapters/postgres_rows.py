@@ -17,7 +17,7 @@ from shared.core.orders import OrderState
 
 ORDER_COLUMNS = (
     "client_order_id, plan_id, strategy_id, epoch, round, asset, quote, symbol, side, quantity, limit_price, "
-    "send_deadline, state, version, venue_order_id, filled_quantity, detail, kind"
+    "send_deadline, state, version, venue_order_id, filled_quantity, detail, kind, valued_in, quote_price"
 )
 
 _FILL_FIELDS = tuple(field.name for field in fields(FillRecord))

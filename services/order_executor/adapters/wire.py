@@ -33,7 +33,10 @@ _LOST = (ccxt.BaseError, TimeoutError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class VenueAccess:
-    """Where and as whom. Empty URLs: the live venue's. ``sandbox``: the venue's own test environment instead."""
+    """Where and as whom. Empty URLs: the live venue's. ``sandbox``: the venue's own test environment instead.
+
+    ``quote``: what the pairs asked for are quoted in; "": anything.
+    """
 
     name: str
     quote: str
@@ -44,6 +47,10 @@ class VenueAccess:
     timeout_ms: int
     api_passphrase: str = field(default="", repr=False)
     sandbox: bool = False
+
+    def wants(self, quote: object) -> bool:
+        """Whether pairs quoted in this are asked for."""
+        return self.quote in {"", quote}
 
 
 @dataclass(frozen=True, slots=True)

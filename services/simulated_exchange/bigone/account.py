@@ -10,7 +10,7 @@ from shared.core.money import ZERO, plain
 
 
 def _names(call: Call) -> list[str]:
-    return [QUOTE, *(listing.instrument.base for listing in call.desk.venue.listed())]
+    return list(dict.fromkeys([QUOTE, *(listing.instrument.base for listing in call.desk.venue.listed())]))
 
 
 def accounts(call: Call) -> object:

@@ -51,7 +51,7 @@ def _pair(listing: Listing) -> dict[str, object]:
 
 def assets(call: Call) -> object:
     """GET /assets: every asset with one gateway; no withdrawals."""
-    names = [QUOTE, *(listing.instrument.base for listing in call.desk.venue.listed())]
+    names = dict.fromkeys([QUOTE, *(listing.instrument.base for listing in call.desk.venue.listed())])
     return [_asset_view(name) for name in names]
 
 
@@ -152,7 +152,7 @@ def candles(call: Call) -> object:
     if interval is None:
         raise malformed("period")
     symbol, end_ms = listing.instrument.symbol, min(_time(call), venue.market_ms)
-    series = CandleSeries(venue.source, venue.columns[symbol], listing.instrument, venue.rules.shape.level_notional)
+    series = CandleSeries(venue.source, venue.columns[symbol], listing.instrument, listing.level_notional)
     found = series.candles(interval, venue.state.row, call.limit(100, 500), None, end_ms)
     return [_candle(candle) for candle in reversed(found)]
 

@@ -21,7 +21,7 @@ STATUS_PATH = "/sapi/v1/system/status"
 
 def assets(venue: Venue) -> list[str]:
     """USDT and every asset with a listed pair."""
-    return [QUOTE, *(listing.instrument.base for listing in venue.listed())]
+    return list(dict.fromkeys([QUOTE, *(listing.instrument.base for listing in venue.listed())]))
 
 
 def _rates(venue: Venue) -> dict[str, str]:

@@ -191,7 +191,7 @@ def _aggregate(trade: PublicTrade) -> dict[str, object]:
 def candle_series(call: Call, listing: Listing) -> CandleSeries:
     """Where the candles of a pair come from."""
     venue, symbol = call.venue, listing.instrument.symbol
-    return CandleSeries(venue.source, venue.columns[symbol], listing.instrument, venue.rules.shape.level_notional)
+    return CandleSeries(venue.source, venue.columns[symbol], listing.instrument, listing.level_notional)
 
 
 def klines(call: Call) -> object:

@@ -106,7 +106,7 @@ class MarketStreams:
 
     def _series(self, listing: Listing) -> CandleSeries:
         venue, symbol = self._venue, listing.instrument.symbol
-        return CandleSeries(venue.source, venue.columns[symbol], listing.instrument, venue.rules.shape.level_notional)
+        return CandleSeries(venue.source, venue.columns[symbol], listing.instrument, listing.level_notional)
 
     def _tell_row(self, listings: Sequence[Listing]) -> None:
         written: dict[Connection, None] = {}

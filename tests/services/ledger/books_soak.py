@@ -1,11 +1,13 @@
 """Many fills through the whole ledger: ``just check-books [--fills N]`` (minutes). Exit code 0: everything is equal.
 
 Fills of 20 strategies, generated directly: each posted once and a tenth of them again; then the books are checked from
-outside, projected, computed again from the first entry, and what is held is compared with what the fills sum to.
+outside, projected, computed again from the first entry, and what is held is compared with what the fills sum to. A head
+is signed and the auditor verifies every entry, each fill against the venue's list of trades.
 """
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import time
@@ -14,10 +16,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from deploy.audit.reading import verify_database
+from deploy.audit.trades import VenueTrades
+from deploy.audit.verification import NOTHING_KNOWN
 from services.ledger.adapters.postgres import PostgresJournal
 from services.ledger.adapters.postgres_checks import check_books
+from services.ledger.adapters.postgres_heads import PostgresHeads
 from services.ledger.adapters.postgres_projector import Projector
 from services.ledger.adapters.postgres_rebuild import rebuild
+from services.ledger.heads import Signer
 from services.ledger.market import Market
 from services.ledger.requests import Request
 from shared.contracts.orders import OrderFilled
@@ -52,6 +61,14 @@ def balance_of(made: list[OrderFilled]) -> dict[str, Decimal]:
     return dict(total)
 
 
+def trades_of(made: list[OrderFilled]) -> Iterator[str]:
+    """The fills as the venue lists them: a line each."""
+    for fill in made:
+        trade = {"id": fill.trade_id.partition(":")[2], "symbol": f"{fill.base}/{fill.quote}", "side": fill.side}
+        amounts = {"amount": str(fill.quantity), "cost": str(fill.quote_quantity)}
+        yield json.dumps(trade | amounts | {"fee": {"cost": str(fill.fee), "currency": fill.fee_asset}})
+
+
 async def soak(url: str, count: int) -> list[str]:
     """Everything that is wrong; prints how long each step took."""
     pool = await create_pool(url, "books-soak", max_size=4)
@@ -75,10 +92,15 @@ async def soak(url: str, count: int) -> list[str]:
         done = await rebuild(url)
         started = _told(f"{done.entries} entries computed again", started)
         check = await check_books(url)
-        _told("checked from outside", started)
+        started = _told("checked from outside", started)
+        await PostgresHeads(pool, lambda: datetime.now(UTC), Signer(Ed25519PrivateKey.generate())).covering_all()
+        found = await verify_database(url, NOTHING_KNOWN, VenueTrades("paper", trades_of(made)))
+        _told(f"{found.covered} entries under a signed head verified, each fill a trade of the venue", started)
     finally:
         await pool.close()
-    wrong = [*done.differences, *check.differences]
+    wrong = [*done.differences, *check.differences, *found.wrong]
+    if found.covered != len(requests):
+        wrong.append(f"{found.covered} entries are under a signed head, not {len(requests)}")
     if done.entries != len(requests):
         wrong.append(f"{done.entries} entries, not {len(requests)}")
     held = {asset: amount for asset, amount in check.totals["strategy"].items() if asset != "USDT"}

@@ -89,13 +89,14 @@ class Process:
 class ExchangeProcess:
     """The simulated exchange, its market held still; shared by tests, each with an account of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **further: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {
             "TRIMTAB_EXCHANGE_PORT": str(self.port),
             "TRIMTAB_EXCHANGE_STATE_DIR": str(folder / "exchange"),
             "TRIMTAB_EXCHANGE_START_PAUSED": "true",
+            **further,
         }
         self.process = Process("services.simulated_exchange", environment, folder / "exchange.log")
 
@@ -317,6 +318,17 @@ class Stack:
         """An executor as a process of its own."""
         log = self.folder / f"executor-{instance}.log"
         process = Process("services.order_executor", self.environment(instance), log)
+        self._processes.append(process)
+        return process
+
+    def feed(self) -> Process:
+        """A price feed as a process of its own, in place of ``prices``."""
+        self.prices.paused = True
+        environment = self.environment("feed") | {
+            "TRIMTAB_VENUE_NAME": "paper",
+            "TRIMTAB_VENUE_WS_URL": self.exchange.url.replace("http", "ws", 1),
+        }
+        process = Process("services.price_feed", environment, self.folder / "feed.log")
         self._processes.append(process)
         return process
 

@@ -6,6 +6,7 @@ an exit, commands that meet a lock.
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, cast
 
 import asyncpg
@@ -141,7 +142,8 @@ async def test_commands_when_the_strategy_is_locked_come_again_instead_of_being_
     try:
         plans = PlanStore(pool)
         await plans.accept(record(*CASH).plan, META, NOW)
-        handlers = Handlers("paper", plans, HoldStore(pool), cast(PlanRunners, None), lambda: None)  # no plan gets far
+        runners = cast(PlanRunners, SimpleNamespace(begin=lambda plan, meta: plans.accept(plan, meta, NOW)))
+        handlers = Handlers("paper", plans, HoldStore(pool), runners, lambda: None, set)
         async with holder.transaction():
             await holder.execute("SELECT FROM executor.strategies FOR UPDATE")
             with pytest.raises(RetryLater):

@@ -1,5 +1,7 @@
 """Instruments as the venue lists them: an empty list is a fault, not a market without pairs."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -7,11 +9,13 @@ import pytest
 from services.order_executor import listing
 from services.order_executor.listing import InstrumentListing
 from services.order_executor.market_view import MarketView
-from shared.contracts.prices import InstrumentsListed
+from shared.contracts.frames import FrameQuote, PriceFrame, encode_frame
+from shared.contracts.prices import InstrumentsListed, PricesSnapshotted
+from shared.contracts.wire import Meta
 from shared.core.market import Instrument
 from shared.messaging.publishing import Publisher
 from shared.venues.port import Venue
-from tests.services.order_executor.test_steps import instrument
+from tests.services.order_executor.test_steps import NOW, instrument
 
 
 class Answers:
@@ -20,7 +24,7 @@ class Answers:
     def __init__(self, *lists: tuple[Instrument, ...]) -> None:
         self._lists = list(lists)
 
-    async def fetch_instruments(self) -> tuple[Instrument, ...]:
+    async def fetch_instruments(self, *, in_any_quote: bool = False) -> tuple[Instrument, ...]:
         return self._lists.pop(0)
 
 
@@ -78,3 +82,64 @@ async def test_publish_when_the_connection_is_a_new_one_tells_it_again() -> None
         stored.reconnections = connection
         await reader.publish(cast(Publisher, stored), 1)
     assert len(stored.lists) == 2
+
+
+def cross(base: str, quote: str) -> Instrument:
+    return replace(instrument(base), symbol=f"{base}{quote}", quote=quote)
+
+
+async def test_want_when_assets_are_traded_together_lists_their_pairs_and_no_other() -> None:
+    market, stored = MarketView(10.0), Stored()
+    listed = [instrument(base) for base in ("BTC", "ETH", "SOL")]
+    listed += [cross("ETH", "BTC"), cross("SOL", "BTC"), cross("ETH", "EUR"), cross("XRP", "ETH")]
+    venue = cast(Venue, Answers(tuple(listed), tuple(listed[:3])))
+    reader = InstrumentListing(venue, market, "paper", "USDT", lists_direct_pairs=True)
+    reader.want(["BTC", "ETH", "USDT", "EUR"])
+    await reader.read()
+    for assets in ([], ["ETH", "BTC"], ["SOL", "XRP"], ["SOL", "BTC"]):
+        reader.want(assets)
+        await reader.publish(cast(Publisher, stored), 1)
+    told = [([pair.symbol for pair in one.crosses], len(one.instruments)) for one in stored.lists]
+    assert told == [(["ETHBTC"], 3), (["ETHBTC", "SOLBTC"], 3)]
+    await reader.read()
+    await reader.publish(cast(Publisher, stored), 1)
+    assert stored.lists[-1].crosses == (), "no longer listed by the venue"
+
+
+async def test_want_when_routing_is_off_lists_none() -> None:
+    market, stored = MarketView(10.0), Stored()
+    listed = (instrument("BTC"), instrument("ETH"), cross("ETH", "BTC"))
+    reader = InstrumentListing(cast(Venue, Answers(listed)), market, "paper", "USDT")
+    reader.want(["BTC", "ETH"])
+    await reader.read()
+    await reader.publish(cast(Publisher, stored), 1)
+    assert ([pair.symbol for pair in stored.lists[0].instruments], stored.lists[0].crosses) == (
+        ["BTCUSDT", "ETHUSDT"],
+        (),
+    )
+
+
+def test_look_when_a_direct_pair_is_not_quoted_stale_or_halted_does_not_offer_it() -> None:
+    market = MarketView(10.0)
+    market.set_instruments([instrument("BTC"), instrument("ETH")])
+    pair = cross("ETH", "BTC")
+    market.set_pairs([pair])
+
+    def hear(*rows: FrameQuote, crosses: tuple[FrameQuote, ...] = ()) -> list[str]:
+        market.on_frame(encode_frame(PriceFrame("paper", "e", 1, 1000, rows, crosses)))
+        return [one.instrument.symbol for one in market.look(["BTC", "ETH"]).pairs]
+
+    btc, eth, quoted = (FrameQuote(name, "1", "2", 1000, 0) for name in ("BTC", "ETH", "ETH/BTC"))
+    assert hear(btc, eth) == []
+    assert hear(crosses=(quoted,)) == ["ETHBTC"]
+    assert [one.instrument.symbol for one in market.look(["ETH"]).pairs] == [], "one leg is not looked at"
+    stale = PricesSnapshotted(
+        venue="paper", epoch="e", sequence=2, market_time=NOW, quotes=(), stale=("ETH/BTC",), crosses=()
+    )
+    market.on_snapshot("", stale, Meta("1", "test", datetime.now(UTC), "1", ""))
+    assert market.look_direct("ETH", "BTC") is None
+    assert hear() == []
+    market.on_snapshot("", stale.model_copy(update={"stale": ()}), Meta("2", "test", datetime.now(UTC), "2", ""))
+    assert hear() == ["ETHBTC"]
+    market.set_pairs([replace(pair, tradable=False)])
+    assert hear() == []

@@ -62,7 +62,12 @@ async def halted(stack: Stack) -> str:
         assert all(row["cause"] == "guards" for row in rows)
         return rows[0]["reason"] if rows else ""
 
-    return str(await eventually(row))
+    async def is_booked() -> bool:
+        return not await stack.rows("SELECT FROM executor.orders WHERE state = 'intended'")
+
+    reason = str(await eventually(row))
+    await eventually(is_booked)  # the halt is in force before what became of the phase is booked
+    return reason
 
 
 async def withheld(stack: Stack) -> set[str]:

@@ -256,3 +256,25 @@ def test_market_clock_when_readings_are_these_shows(readings: list[int], expecte
 )
 def test_back_off_when_failures_repeat_doubles_to_the_longest(failures: int, chance: float, expected: float) -> None:
     assert BackOff().delay_s(failures, chance) == pytest.approx(expected)
+
+
+def test_frame_and_snapshot_when_a_direct_pair_is_quoted_tell_it_apart_from_the_assets() -> None:
+    book = book_of("ETHUSDT")
+    direct = listed("BTCUSDT").model_copy(update={"symbol": "ETHBTC", "base": "ETH", "quote": "BTC"})
+    halted = direct.model_copy(update={"symbol": "SOLBTC", "base": "SOL", "tradable": False})
+    assert book.list_instruments([listed("ETHUSDT")], [direct, halted]) == ("ETHBTC", "ETHUSDT")
+    book.receive(QuoteReceived("ETHBTC", "0.0500", "0.0501", 1), 2 * SECOND_NS)
+    book.receive(QuoteReceived("ETHUSDT", "2500", "2501", 1), 2 * SECOND_NS)
+    book.receive(QuoteReceived("SOLBTC", "0.002", "0.003", 1), 2 * SECOND_NS)
+    frame = book.take_frame()
+    assert frame is not None
+    assert [quote.asset for quote in frame.quotes] == ["ETH"]
+    assert frame.crosses == (FrameQuote("ETH/BTC", "0.0500", "0.0501", T, 2 * SECOND_NS),)
+    assert decode_frame(encode_frame(frame)) == frame
+    # Delisted as a direct pair, it is still no asset; nobody trades on it.
+    book.list_instruments([listed("ETHUSDT")])
+    snapshot = book.snapshot(3 * SECOND_NS)
+    assert snapshot is not None
+    assert [seen.asset for seen in snapshot.quotes] == ["ETH"]
+    assert [seen.asset for seen in snapshot.crosses] == ["ETH/BTC"]
+    assert snapshot.stale_because["ETH/BTC"] == "not_tradable"

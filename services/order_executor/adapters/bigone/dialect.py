@@ -138,7 +138,7 @@ class BigoneDialect:
     async def instruments(self, answers: Answers, access: VenueAccess) -> tuple[Instrument, ...]:
         """GET /asset_pairs."""
         rows = data_of(await answers.ask(Call("GET", "asset_pairs", api=("public",))))
-        quoted = (row for row in rows if row["quote_asset"]["symbol"] == access.quote)
+        quoted = (row for row in rows if access.wants(row["quote_asset"]["symbol"]))
         return readable(quoted, lambda row: instrument_of(access.name, row))
 
     async def balances(self, answers: Answers) -> VenueBalances:

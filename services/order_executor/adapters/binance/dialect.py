@@ -115,7 +115,7 @@ class BinanceDialect:
         """exchangeInfo, steps from the raw filters; taker fees of the account."""
         body = await answers.ask(Call("GET", "exchangeInfo", api=("public",)))
         fees = await self._taker_fees(answers)
-        rows = (row for row in body["symbols"] if row["quoteAsset"] == access.quote)
+        rows = (row for row in body["symbols"] if access.wants(row["quoteAsset"]))
         return readable(rows, lambda row: instrument_of(access.name, row, fees.get(row["symbol"], _DEFAULT_TAKER_FEE)))
 
     async def _taker_fees(self, answers: Answers) -> dict[str, Decimal]:

@@ -113,7 +113,7 @@ class BybitDialect:
         call = Call("GET", "v5/market/instruments-info", {**_SPOT, "limit": _PAIRS_PAGE}, ("public",))
         rows = field(result_of(await answers.ask(call)), "list")
         fees = await self._taker_fees(answers)
-        quoted = (row for row in rows if row["quoteCoin"] == access.quote)
+        quoted = (row for row in rows if access.wants(row["quoteCoin"]))
         return readable(quoted, lambda row: instrument_of(access.name, row, fees[str(row["symbol"])]))
 
     async def _taker_fees(self, answers: Answers) -> dict[str, Decimal]:

@@ -125,7 +125,7 @@ class CoinbaseDialect:
         """GET /api/v3/brokerage/products; the taker fee of the account's tier."""
         body = await answers.ask(Call("GET", "brokerage/products", {"product_type": "SPOT"}, _PRIVATE))
         fee = await self._taker_fee(answers)
-        quoted = (row for row in field(body, "products") if row["quote_currency_id"] == access.quote)
+        quoted = (row for row in field(body, "products") if access.wants(row["quote_currency_id"]))
         return readable(quoted, lambda row: instrument_of(access.name, row, fee))
 
     async def _taker_fee(self, answers: Answers) -> Decimal:

@@ -144,7 +144,7 @@ class KrakenDialect:
         """GET /0/public/AssetPairs."""
         rows = result_of(await answers.ask(Call("GET", "AssetPairs", api=("public",))))
         self._pairs = pairs_of(rows)
-        quoted = [row for key, row in rows.items() if self._pairs[key][1] == access.quote]
+        quoted = [row for key, row in rows.items() if access.wants(self._pairs[key][1])]
         return readable(quoted, lambda row: instrument_of(access.name, row))
 
     async def balances(self, answers: Answers) -> VenueBalances:

@@ -113,7 +113,7 @@ class KucoinDialect:
         """GET /api/v2/symbols; the taker fee of the account."""
         rows = data_of(await answers.ask(Call("GET", "symbols", api=("public",))))
         fee = await self._taker_fee(answers)
-        quoted = (row for row in rows if row["quoteCurrency"] == access.quote)
+        quoted = (row for row in rows if access.wants(row["quoteCurrency"]))
         return readable(quoted, lambda row: instrument_of(access.name, row, fee))
 
     async def _taker_fee(self, answers: Answers) -> Decimal:

@@ -108,7 +108,7 @@ class OkxDialect:
         """GET /api/v5/public/instruments; the taker fee of the account."""
         rows = data_of(await answers.ask(Call("GET", "public/instruments", _SPOT, ("public",))))
         fee = await self._taker_fee(answers)
-        quoted = (row for row in rows if row["quoteCcy"] == access.quote)
+        quoted = (row for row in rows if access.wants(row["quoteCcy"]))
         return readable(quoted, lambda row: instrument_of(access.name, row, fee))
 
     async def _taker_fee(self, answers: Answers) -> Decimal:
