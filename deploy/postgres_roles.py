@@ -71,6 +71,8 @@ TABLES: Mapping[str, TableRights] = {
     "ledger.strategies": TableRights(_KEEP),
     "ledger.venues": TableRights(_KEEP),
     "ledger.transfers": TableRights(_KEEP),
+    "ledger.order_holds": TableRights(_KEEP),
+    "ledger.reservations": TableRights(_APPEND),
     "ledger.outbox": TableRights(_OUTBOX),
     "ledger.marks": TableRights(_APPEND),
     "ledger_results.checkpoint": TableRights("SELECT, UPDATE"),

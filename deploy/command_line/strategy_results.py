@@ -91,25 +91,37 @@ def history(
 
 def position(
     strategy_id: IdArgument,
-    at: Annotated[str, typer.Option(metavar="TIME", help="Market time, as in 2024-03-01T12:00.")],
+    at: Annotated[str, typer.Option(metavar="TIME", help="Market time, as in 2024-03-01T12:00; now without it.")] = "",
     data: DataOption = DEFAULT_DATA_DIR,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what it held at a time.
+    """Show what it held at a time, or what it holds now and how much of that open orders have reserved.
 
     \b
     Examples:
+      trimtab strategy position ID
       trimtab strategy position ID --at 2024-03-01T12:00
     """
     with reported(), gateway_of(data) as api, hint():
-        found = api.get(f"{path_of(strategy_id)}/position", at=at)
+        path = path_of(strategy_id)
+        found = api.get(f"{path}/position", at=at) if at else api.get(f"{path}/available")
     if as_json:
         print_json(found)
+        return
+    if not at:
+        Console().print(_available(found))
         return
     table = Table("asset", Column("quantity", justify="right"), box=None)
     for asset, quantity in sorted(found["holdings"].items()):
         table.add_row(asset, quantity)
     Console().print(table)
+
+
+def _available(found: Mapping[str, Any]) -> Table:
+    table = Table("asset", *(Column(name, justify="right") for name in ("balance", "reserved", "available")), box=None)
+    for one in found["assets"]:
+        table.add_row(one["asset"], one["balance"], one["reserved"], one["available"])
+    return table
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""/strategies/{id}/results, /history and /position: what a strategy has earned and held, as the ledger computes it."""
+"""/strategies/{id}/results, /history, /position and /available: what a strategy has earned, held and may still use."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,6 +9,7 @@ from pydantic import Field
 from services.gateway.backing import Backing
 from services.gateway.decision_times import moment_in
 from services.gateway.replies import Reply, StrategyDetailReply
+from shared.contracts.reservations import AssetAvailable, AvailableReported, OrderReserved, ReportAvailable
 from shared.contracts.results import (
     AssetResult,
     HistoryPoint,
@@ -72,6 +73,15 @@ class PositionThenReply(Reply):
     holdings: dict[str, Amount]
 
 
+class AvailableReply(Reply):
+    """What a strategy holds now, and what of it open orders hold. ``sequence``: the newest journal entry."""
+
+    strategy_id: str
+    sequence: int
+    assets: list[AssetAvailable] = Field(description="balance = reserved + available")
+    orders: list[OrderReserved] = Field(description="What each open order may still take; perhaps more than is held.")
+
+
 class WalletThenReply(Reply):
     """What a wallet held then."""
 
@@ -113,6 +123,14 @@ def results_routes(backing: Backing) -> APIRouter:
         told = await backing.ledger.ask(ReportHoldings(strategy_id=strategy_id, at=moment_in(at)), HoldingsReported)
         holdings = {asset: amount for one in told.accounts for asset, amount in one.balances.items()}
         return PositionThenReply(strategy_id=strategy_id, at=told.at, sequence=told.sequence, holdings=holdings)
+
+    @router.get("/{strategy_id}/available", summary="What it holds now, and what of it open orders have reserved")
+    async def available(strategy_id: str) -> AvailableReply:
+        backing.known(strategy_id)
+        told = await backing.ledger.ask(ReportAvailable(strategy_id=strategy_id), AvailableReported)
+        return AvailableReply(
+            strategy_id=strategy_id, sequence=told.sequence, assets=list(told.assets), orders=list(told.orders)
+        )
 
     return router
 

@@ -10,6 +10,7 @@ from services.ledger.adapters.postgres_alarms import PostgresAlarms
 from services.ledger.adapters.postgres_answers import PostgresAnswers
 from services.ledger.adapters.postgres_heads import PostgresHeads
 from services.ledger.adapters.postgres_projector import Projector
+from services.ledger.adapters.postgres_reservations import AvailableAnswers
 from services.ledger.adapters.signing_key import load_or_make_key
 from services.ledger.books import Books
 from services.ledger.handlers import Handlers
@@ -21,8 +22,9 @@ from services.ledger.stream_alarm import StreamAlarm
 from shared.contracts import subjects
 from shared.contracts.audit import ProveConsistency, ProveInclusion, ShowTreeHead
 from shared.contracts.books import SweepDust
-from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS
+from shared.contracts.catalogue import LEDGER_COMMANDS, LEDGER_DEPOSITS, LEDGER_DIFFERENCES, LEDGER_FILLS, LEDGER_ORDERS
 from shared.contracts.reconciliation import AcceptSuspense
+from shared.contracts.reservations import ReportAvailable
 from shared.contracts.results import ReportHistory, ReportHoldings, ReportResults
 from shared.contracts.wire import Message
 from shared.messaging.broker import make_broker
@@ -78,6 +80,7 @@ class LedgerApp:
         books = Books(self._journal, group_size=settings.ledger_group_size, on_posted=on_posted)
         handlers = Handlers(books)
         consume(self._broker, LEDGER_FILLS, handlers.fills, in_flight=settings.ledger_fills_in_flight)
+        consume(self._broker, LEDGER_ORDERS, handlers.orders, in_flight=settings.ledger_fills_in_flight)
         consume(self._broker, LEDGER_DEPOSITS, handlers.deposits)
         consume(self._broker, LEDGER_COMMANDS, handlers.commands)
         consume(self._broker, LEDGER_DIFFERENCES, handlers.differences)
@@ -87,6 +90,7 @@ class LedgerApp:
             ReportResults: answers.results,
             ReportHistory: answers.history,
             ReportHoldings: answers.holdings,
+            ReportAvailable: AvailableAnswers(pool).available,
         }
         serve(self._broker, subjects.LEDGER_COMMANDS, self.name, answered)
         proofs = self._proofs(pool, relay)

@@ -25,7 +25,7 @@ from services.ledger.pages import (
 from services.ledger.requests import Request, trade_of
 from services.ledger.withdrawals import dust_of, payout_of
 from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
-from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.orders import DepositObserved, OrderChanged, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.core.double_entry import (
     EXACT_SUMS,
@@ -100,6 +100,9 @@ class Bookkeeper:
 
     def settle(self, request: Request, *, may_be_short: bool = False) -> None:
         """Post one request unless it is a repeat. Raises NotCovered or Refused, having changed nothing."""
+        if isinstance(request.body, OrderChanged):
+            self._learn_of_order(request.body)
+            return
         digest = request.digest
         if self._is_repeat(request, digest):
             return
@@ -122,6 +125,12 @@ class Bookkeeper:
                 self._settle_or_wait(TransferRecord(request, TransferState.WAITING))
         if request.transfer_id:
             self.pages.transfer_digests[request.transfer_id] = digest
+
+    def _learn_of_order(self, word: OrderChanged) -> None:
+        """Reserve, or set free; what waited for the last open order to end is settled. Raises Refused."""
+        self.pages.reservations.learn(word)
+        if not self.pages.reservations.has_open(word.strategy_id):
+            self._settle_waiting(word.strategy_id)
 
     def _is_repeat(self, request: Request, digest: bytes) -> bool:
         if request.transfer_id:
@@ -165,11 +174,12 @@ class Bookkeeper:
         postings = self._fill_postings(request, fill, record, may_be_short=may_be_short)
         self.pages.strategies[fill.strategy_id] = record
         try:
-            self._post(request, postings, fill.market_time, fill.received_at)
+            sequence = self._post(request, postings, fill.market_time, fill.received_at)
         except (NotCovered, Refused):
             if known is None:
                 del self.pages.strategies[fill.strategy_id]
             raise
+        self.pages.reservations.fill(fill, sequence)
         record.fills_posted += 1
         if fill.fee > 0:
             record.fees[fill.fee_asset] = EXACT_SUMS.add(record.fees.get(fill.fee_asset, ZERO), fill.fee)
@@ -238,12 +248,13 @@ class Bookkeeper:
             raise Refused.one("value_usdt", plain(value), f"{MAX_DIGITS} digits in all", f"too much for {strategy_id}")
 
     def _settle_or_wait(self, transfer: TransferRecord) -> None:
-        """Settle a withdrawal or a release, or keep it until the fills that it requires are posted."""
+        """Settle a withdrawal or a release, or keep it until its fills are posted and no order is open any more."""
         command = transfer.request.body
         if not isinstance(command, WithdrawFromStrategy | ReleaseStrategy):
             raise Stop(f"transfer {transfer.request.transfer_id} waits, but takes nothing out")
         record = self.pages.strategies.get(command.strategy_id)
-        if record is None or record.fills_posted < command.fills_required:
+        is_too_early = record is None or record.fills_posted < command.fills_required
+        if record is None or is_too_early or self.pages.reservations.has_open(command.strategy_id):
             self.pages.waiting.setdefault(command.strategy_id, {})[command.transfer_id] = transfer
             self.changes.transfers[command.transfer_id] = transfer
             return

@@ -8,7 +8,7 @@ from services.ledger.bookkeeping import NotCovered
 from services.ledger.books import Books
 from services.ledger.requests import Body, Request
 from shared.contracts.books import DustSwept, FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
-from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.orders import DepositObserved, OrderChanged, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered, SuspenseAccepted
 from shared.contracts.wire import Message, Meta
 
@@ -62,6 +62,11 @@ class Handlers:
     def fills(self) -> Mapping[type[Message], Handler]:
         """Handlers of the fills consumer."""
         return {OrderFilled: self.fill}
+
+    @property
+    def orders(self) -> Mapping[type[Message], Handler]:
+        """Handlers of the orders consumer: what is said of an order, but for its fills."""
+        return {OrderChanged: self.post}
 
     @property
     def deposits(self) -> Mapping[type[Message], Handler]:

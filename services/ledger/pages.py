@@ -12,6 +12,7 @@ from functools import cached_property
 
 from services.ledger.leaves import Cause, Leaf, Times, leaf_of
 from services.ledger.requests import Request
+from services.ledger.reservations import Reservations
 from shared.core.double_entry import Transaction
 from shared.core.merkle import Frontier
 from shared.core.money import ZERO
@@ -123,6 +124,7 @@ class Pages:
     strategies: dict[str, StrategyRecord] = field(default_factory=dict)
     venues: dict[str, VenueRecord] = field(default_factory=dict)
     tree: Frontier = field(default_factory=Frontier)
+    reservations: Reservations = field(default_factory=lambda: Reservations({}, ()))
 
     def balance(self, account: str, asset: str) -> Decimal:
         """What an account holds of an asset; 0 when nothing was ever posted."""

@@ -1,4 +1,4 @@
-"""What the ledger is asked to post: eight messages, each with an id of its own and a digest of what must not differ.
+"""What the ledger is asked to post: nine messages, each with an id of its own and a digest of what must not differ.
 
 A message may come any number of times. The id says whether it is a repeat, the digest whether it is the same: it covers
 everything that decides the movement of money, and nothing that may differ between two reports of one fact (times,
@@ -6,14 +6,14 @@ counters).
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 
 from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
-from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.orders import DepositObserved, OrderChanged, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.contracts.wire import Meta
 from shared.core.double_entry import (
@@ -29,13 +29,13 @@ from shared.core.money import plain
 
 Transfer = FundStrategy | WithdrawFromStrategy | ReleaseStrategy
 Reconciliation = BalanceDiffered | AcceptSuspense
-Body = OrderFilled | DepositObserved | Transfer | Reconciliation | SweepDust
+Body = OrderFilled | OrderChanged | DepositObserved | Transfer | Reconciliation | SweepDust
 
 _VENUE_ACCOUNTS = (wallet_of, venue_account, fees_account, suspense_account, dust_account)
 
 
 class Kind(StrEnum):
-    """The kinds of journal entries."""
+    """The kinds of journal entries, and the reservation, which moves no money and so makes none."""
 
     DEPOSIT = "deposit"
     FUND = "fund"
@@ -45,6 +45,20 @@ class Kind(StrEnum):
     SUSPENSE = "suspense"
     ACCEPT = "accept"
     SWEEP = "sweep"
+    RESERVE = "reserve"
+
+
+_KINDS: Mapping[type[Body], Kind] = {
+    OrderFilled: Kind.FILL,
+    OrderChanged: Kind.RESERVE,
+    DepositObserved: Kind.DEPOSIT,
+    FundStrategy: Kind.FUND,
+    WithdrawFromStrategy: Kind.WITHDRAW,
+    ReleaseStrategy: Kind.RELEASE,
+    BalanceDiffered: Kind.SUSPENSE,
+    AcceptSuspense: Kind.ACCEPT,
+    SweepDust: Kind.SWEEP,
+}
 
 
 @dataclass(frozen=True)
@@ -58,23 +72,12 @@ class Request:
     @property
     def kind(self) -> Kind:
         """Which kind of entry it becomes."""
-        match self.body:
-            case OrderFilled():
-                return Kind.FILL
-            case DepositObserved():
-                return Kind.DEPOSIT
-            case FundStrategy():
-                return Kind.FUND
-            case WithdrawFromStrategy():
-                return Kind.WITHDRAW
-            case ReleaseStrategy():
-                return Kind.RELEASE
-            case BalanceDiffered():
-                return Kind.SUSPENSE
-            case AcceptSuspense():
-                return Kind.ACCEPT
-            case SweepDust():
-                return Kind.SWEEP
+        return _KINDS[type(self.body)]
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether it becomes a journal entry; a word on an order only moves what is reserved."""
+        return not isinstance(self.body, OrderChanged)
 
     @property
     def strategy_id(self) -> str:
@@ -92,6 +95,8 @@ class Request:
         match self.body:
             case OrderFilled():
                 return f"fill:{self.body.venue}:{self.body.trade_id}"
+            case OrderChanged():
+                return f"order:{self.body.client_order_id}:{self.body.version}"
             case DepositObserved():
                 return f"deposit:{self.body.venue}:{self.body.deposit_id}"
             case FundStrategy() | WithdrawFromStrategy() | ReleaseStrategy():
@@ -144,6 +149,9 @@ def _deciding_fields(body: Body) -> Sequence[object]:
             valued = (body.valued_in, body.quote_price) if body.valued_in else ()
             what = (body.base, body.quote, body.fee_asset, *amounts, *valued)
             return (body.venue, body.trade_id, body.strategy_id, side, *what)
+        case OrderChanged():
+            taken = (part for taken in sorted(body.may_take.items()) for part in taken)
+            return (body.venue, body.strategy_id, body.client_order_id, body.version, body.state, *taken)
         case DepositObserved():
             return (body.venue, body.deposit_id, body.asset, body.amount)
         case FundStrategy():

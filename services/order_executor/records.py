@@ -7,13 +7,15 @@ from decimal import Decimal
 
 from shared.contracts.plans import RebalancePlanned, TradedWays
 from shared.core.matching import Side
-from shared.core.money import ONE, ZERO, exact
+from shared.core.money import MAX_DECIMALS, ONE, ZERO, ceil_to_step, exact, plain
 from shared.core.order_styles import OrderKind
 from shared.core.orders import UNSETTLED, OrderState, VenueReport, may_become, reported_state, state_after_fill
 from shared.core.situation import INVEST, WITHDRAW
 from shared.venues.port import OrderRequest, VenueOrder
 
 INFINITY = Decimal("Infinity")
+
+_SMALLEST_AMOUNT = Decimal(f"1e-{MAX_DECIMALS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,18 @@ def traded_on(fills: Iterable[FillRecord], side: Side, quote: str) -> frozenset[
     """The assets, but ``quote``, that these fills sold or bought: on a direct pair one is sold and one bought."""
     found = {fill.asset if fill.side is side else fill.quote for fill in fills}
     return frozenset(found - {quote})
+
+
+@exact
+def may_take(order: OrderRecord, buying_costs: Decimal) -> dict[str, Decimal]:
+    """What an order may take at most of what the strategy holds, by asset: a sale what it sells, a purchase its worth
+    at the limit times ``buying_costs``, rounded up to 18 decimals. A fee in a third asset is the venue's choice, which
+    nobody knows before the fill: it is not in it.
+    """
+    if order.side is Side.SELL:
+        return {order.asset: order.quantity}
+    worth = ceil_to_step(order.quantity * order.limit_price * buying_costs, _SMALLEST_AMOUNT)
+    return {order.quote: Decimal(plain(worth))}
 
 
 def targets_of(plan: RebalancePlanned) -> dict[str, Decimal]:

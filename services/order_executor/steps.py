@@ -86,10 +86,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Commit these intents with this sizing, then send them all at once."""
+    """Commit these intents with this sizing, then send them all at once.
+
+    ``buying_costs``: by symbol, money a purchase takes for each 1 it is worth; 1 where it is not said.
+    """
 
     orders: tuple[OrderRecord, ...]
     sizing: CycleSizing
+    buying_costs: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +232,9 @@ def _send(record: PlanRecord, sized: _Sized, market: Market, terms: Terms) -> Se
     orders += tuple(_direct_intent(record, draft, number, market, terms) for draft in direct)
     is_same_cycle = record.sizing is not None and record.sizing.cycle == cycle.cycle
     sliced_at = terms.now if phase.is_sliced else cycle.sliced_at if is_same_cycle else None
-    return Send(orders, replace(cycle, sliced_at=sliced_at))
+    traded = (*market.instruments.values(), *(pair.instrument for pair in market.pairs))
+    costs = {one.symbol: one.buying_costs for one in traded}
+    return Send(orders, replace(cycle, sliced_at=sliced_at), costs)
 
 
 def _routes(

@@ -137,6 +137,7 @@ SERVICES: tuple[ServiceAccess, ...] = (
         answers=(subjects.LEDGER_COMMANDS, subjects.AUDIT_COMMANDS),
         works=(
             catalogue.LEDGER_FILLS,
+            catalogue.LEDGER_ORDERS,
             catalogue.LEDGER_DEPOSITS,
             catalogue.LEDGER_COMMANDS,
             catalogue.LEDGER_DIFFERENCES,

@@ -79,6 +79,7 @@ EXECUTOR_COMMANDS = ConsumerSpec(
     "COMMANDS", "order_executor-commands", (subjects.EXECUTOR_COMMANDS_ALL,), max_ack_pending=64
 )
 LEDGER_FILLS = ConsumerSpec("ORDERS", "ledger-fills", (subjects.ORDERS_FILLED_ALL,), max_ack_pending=256)
+LEDGER_ORDERS = ConsumerSpec("ORDERS", "ledger-orders", (subjects.ORDERS_CHANGED_ALL,), max_ack_pending=256)
 LEDGER_DEPOSITS = ConsumerSpec("DEPOSITS", "ledger-deposits", (subjects.DEPOSITS_ALL,))
 LEDGER_COMMANDS = ConsumerSpec("COMMANDS", "ledger-commands", (subjects.TRANSFER_COMMANDS_ALL,), max_ack_pending=64)
 LEDGER_DIFFERENCES = ConsumerSpec("RECONCILIATION", "ledger-differences", (subjects.BALANCES_DIFFERED_ALL,))
@@ -89,6 +90,7 @@ CONSUMERS: tuple[ConsumerSpec, ...] = (
     EXECUTOR_PLANS,
     EXECUTOR_COMMANDS,
     LEDGER_FILLS,
+    LEDGER_ORDERS,
     LEDGER_DEPOSITS,
     LEDGER_COMMANDS,
     LEDGER_DIFFERENCES,

@@ -50,6 +50,7 @@ from shared.contracts.reconciliation import (
     SuspenseAccepted,
     SuspenseChanged,
 )
+from shared.contracts.reservations import AvailableReported, ReportAvailable
 from shared.contracts.results import (
     HistoryReported,
     HoldingsReported,
@@ -133,8 +134,16 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(subjects.halt_commands(_VENUE), (HaltVenue, ResumeVenue), (HaltChanged, *_ANSWERS)),
     Channel(
         subjects.LEDGER_COMMANDS,
-        (AcceptSuspense, SweepDust, ReportResults, ReportHistory, ReportHoldings),
-        (SuspenseAccepted, DustSwept, ResultsReported, HistoryReported, HoldingsReported, *_ANSWERS),
+        (AcceptSuspense, SweepDust, ReportResults, ReportHistory, ReportHoldings, ReportAvailable),
+        (
+            SuspenseAccepted,
+            DustSwept,
+            ResultsReported,
+            HistoryReported,
+            HoldingsReported,
+            AvailableReported,
+            *_ANSWERS,
+        ),
     ),
     Channel(
         subjects.AUDIT_COMMANDS,

@@ -10,7 +10,9 @@ class OrderChanged(Message):
     """An order intent's full state after a change; ``state`` is one of ``shared.core.orders.OrderState``.
 
     ``kind``: "ioc", "market" (``limit_price`` is then the touch it was sized at) or "maker". An order on a direct pair
-    says in ``detail`` what its route costs, and what the one through the quote currency would.
+    says in ``detail`` what its route costs, and what the one through the quote currency would. ``version`` counts the
+    order's changes from 1 (0: told before changes were counted). ``may_take``: what it may take at most of what the
+    strategy holds, by asset, fees as far as they are known; told with the intent only, and never changes.
     """
 
     TYPE: ClassVar[str] = "trimtab.order.changed"
@@ -28,6 +30,8 @@ class OrderChanged(Message):
     venue_order_id: str = ""
     detail: str = ""
     kind: str = "ioc"
+    version: int = 0
+    may_take: dict[str, Amount] = {}
 
 
 class OrderFilled(Message):

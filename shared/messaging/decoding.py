@@ -15,6 +15,7 @@ from shared.contracts import (
     plans,
     prices,
     reconciliation,
+    reservations,
     results,
     strategies,
 )
@@ -31,6 +32,7 @@ _MODULES: tuple[ModuleType, ...] = (
     plans,
     prices,
     reconciliation,
+    reservations,
     results,
     strategies,
 )

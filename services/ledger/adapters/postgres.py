@@ -16,6 +16,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from services.ledger.adapters.postgres_log import LOCK_HEAD, append_nodes, peaks_of, read_tree
+from services.ledger.adapters.postgres_reservations import read_reservations, write_reservations
 from services.ledger.adapters.postgres_rows import (
     OUTBOX_COLUMNS,
     POSTING_COLUMNS,
@@ -146,6 +147,7 @@ async def read_pages(connection: Connection, requests: Sequence[Request]) -> Pag
     if strategy_ids:
         await _read_transfers(connection, pages, {r.transfer_id for r in requests if r.transfer_id}, strategy_ids)
         await _read_strategies(connection, pages, strategy_ids)
+        pages.reservations = await read_reservations(connection, requests, strategy_ids)
     await _read_venues(connection, pages, {request.body.venue for request in requests})
     accounts = {account for request in requests for account in request.accounts}
     pages.balances = await read_balances(connection, accounts)
@@ -164,7 +166,7 @@ async def read_balances(connection: Connection, accounts: Collection[str]) -> di
 
 
 async def _read_digests(connection: Connection, pages: Pages, requests: Iterable[Request]) -> None:
-    facts = [request.transaction_id for request in requests if not request.transfer_id]
+    facts = [request.transaction_id for request in requests if request.has_entry and not request.transfer_id]
     if facts:
         rows = await connection.fetch(
             "SELECT transaction_id, digest FROM ledger.transactions WHERE transaction_id = ANY($1)", facts
@@ -208,6 +210,7 @@ async def write_changes(connection: Connection, pages: Pages, changes: Changes, 
         await _append_entries(connection, pages, changes, posted_at)
         await _write_balances(connection, pages, changes)
         await _write_venues(connection, {key: pages.venues[key] for key in sorted(changes.venues)})
+    await write_reservations(connection, pages.reservations, posted_at)
     touched = sorted({*changes.strategies, *changes.ended})
     await _write_strategies(connection, {key: pages.strategies[key] for key in touched})
     await _write_transfers(connection, changes.transfers.values())

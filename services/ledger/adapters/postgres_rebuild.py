@@ -34,6 +34,32 @@ SELECT account, asset, sum(amount) FROM (
     UNION ALL SELECT destination, asset, amount FROM ledger.postings
 ) moves GROUP BY account, asset
 """
+# What fills took, from the journal; what is held, once from how it came and went, once from what is known of the order.
+_TAKEN = """
+SELECT t.strategy_id, t.request ->> 'client_order_id' AS client_order_id, took.asset, sum(took.amount) AS amount
+FROM ledger.transactions t
+CROSS JOIN LATERAL (VALUES
+    (t.request ->> CASE lower(t.request ->> 'side') WHEN 'buy' THEN 'quote' ELSE 'base' END,
+     (t.request ->> CASE lower(t.request ->> 'side') WHEN 'buy' THEN 'quote_quantity' ELSE 'quantity' END)::numeric),
+    (t.request ->> 'fee_asset', (t.request ->> 'fee')::numeric)
+) took (asset, amount)
+WHERE t.kind = 'fill' AND took.amount > 0
+GROUP BY t.strategy_id, t.request ->> 'client_order_id', took.asset
+"""
+_TOLD = """
+SELECT strategy_id, client_order_id, key AS asset, value::numeric AS amount
+FROM ledger.order_holds CROSS JOIN jsonb_each_text({column})
+"""
+_MOVED = """
+SELECT strategy_id, client_order_id, asset, sum(CASE phase WHEN 'pending' THEN amount ELSE -amount END) AS amount
+FROM ledger.reservations GROUP BY strategy_id, client_order_id, asset
+HAVING sum(CASE phase WHEN 'pending' THEN amount ELSE -amount END) <> 0
+"""
+_LEFT = """
+SELECT strategy_id, client_order_id, key AS asset, value::numeric - coalesce((taken ->> key)::numeric, 0) AS amount
+FROM ledger.order_holds CROSS JOIN jsonb_each_text(may_take)
+WHERE is_open AND value::numeric > coalesce((taken ->> key)::numeric, 0)
+"""
 _POSITION_COLUMNS = (
     "strategy_id",
     "venue",
@@ -159,6 +185,10 @@ def _comparisons() -> Iterator[tuple[str, str, str]]:
         f"{accounts} ledger.balances WHERE amount <> 0",
         f"{accounts} {REBUILT}.accounts WHERE amount <> 0",
     )
+    held = _TOLD.format(column="held")
+    yield "ledger.order_holds", _TOLD.format(column="taken"), _TAKEN
+    yield "ledger.reservations", held, _MOVED
+    yield "ledger.order_holds", held, _LEFT
     positions = f"SELECT {', '.join(_POSITION_COLUMNS)} FROM"
     yield "ledger.strategies", f"{positions} ledger.strategies WHERE version > 0", f"{positions} {REBUILT}.positions"
 

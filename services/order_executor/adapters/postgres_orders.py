@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -13,12 +14,12 @@ from services.order_executor.adapters.postgres_plans import StrategyRow, lock_al
 from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_from, sizing_json
 from services.order_executor.booking import BookingQueue
 from services.order_executor.lease import Lease
-from services.order_executor.records import Evidence, OrderRecord, concluded
+from services.order_executor.records import Evidence, OrderRecord, concluded, may_take
 from services.order_executor.steps import Send
 from shared.contracts import subjects
 from shared.contracts.orders import OrderChanged, OrderFilled
 from shared.core.errors import RetryLater, Stop
-from shared.core.money import ZERO
+from shared.core.money import ONE, ZERO
 from shared.venues.port import VenueTrade
 
 HALTED_AGAIN_S = 1.0
@@ -95,7 +96,7 @@ class OrderStore:
                 [order.valued_in for order in orders],
                 [order.quote_price for order in orders],
             ),
-            [self._changed(order) for order in orders],
+            [self._intended(order, send) for order in orders],
         )
 
     async def book(self, evidences: Sequence[Evidence]) -> frozenset[str]:
@@ -241,7 +242,10 @@ class OrderStore:
             last = [fill.trade.trade_id for fill in fills if fill.order.strategy_id == strategy_id][-1]
             await tell_progress(connection, row, "late_fill", open_plan_id, last)
 
-    def _changed(self, order: OrderRecord) -> Announcement:
+    def _intended(self, order: OrderRecord, send: Send) -> Announcement:
+        return self._changed(order, may_take(order, send.buying_costs.get(order.symbol, ONE)))
+
+    def _changed(self, order: OrderRecord, taken_at_most: Mapping[str, Decimal] = MappingProxyType({})) -> Announcement:
         message = OrderChanged(
             client_order_id=order.client_order_id,
             plan_id=order.plan_id,
@@ -256,6 +260,8 @@ class OrderStore:
             venue_order_id=order.venue_order_id,
             detail=order.detail,
             kind=order.kind.value,
+            version=order.version,
+            may_take=dict(taken_at_most),
         )
         name = f"order.{order.client_order_id}.{order.version}"
         return Announcement(

@@ -11,7 +11,7 @@ import nats.errors
 
 from shared.contracts import subjects
 from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
-from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.orders import DepositObserved, OrderChanged, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from tests.chaos.deaths.stages import Outcome, Stage, until
 from tests.chaos.deaths.world import World
@@ -69,14 +69,35 @@ async def _fill(world: World, strategy_id: str, number: int, side: str = "BUY", 
     await world.publish(subjects.orders_filled(strategy_id), fill, fill.trade_id)
 
 
+async def _word(world: World, strategy_id: str, number: int, state: str, version: int) -> None:
+    """What the executor says of an order: the first word is its intent."""
+    word = OrderChanged(
+        client_order_id=f"o{number}",
+        plan_id="pl1",
+        strategy_id=strategy_id,
+        venue=_venue(strategy_id),
+        symbol="BTCUSDT",
+        side="BUY",
+        quantity=D("0.01"),
+        limit_price=D(20_000),
+        state=state,
+        filled_quantity=D(0),
+        version=version,
+        may_take={"USDT": D(200)} if version == 1 else {},
+    )
+    await world.publish(subjects.orders_changed(strategy_id), word, f"{strategy_id}.o{number}.{version}")
+
+
 async def _story(world: World, strategy_id: str) -> None:
     """Deposit, funding, fills, a withdrawal and the end; the end asks for a fill that comes last."""
     venue = _venue(strategy_id)
     await _deposit(world, strategy_id)
     await _fund(world, strategy_id)
     await until(world, "SELECT FROM ledger.strategies WHERE strategy_id = $1", strategy_id)
+    await _word(world, strategy_id, 1, "intended", 1)
     await _fill(world, strategy_id, 1)
     await _fill(world, strategy_id, 2)
+    await _word(world, strategy_id, 1, "filled", 2)
     prices = {"BTC": D(20_000), "USDT": D(1)}
     withdraw = WithdrawFromStrategy(
         transfer_id=f"{strategy_id}.t2",
@@ -98,6 +119,7 @@ async def _story(world: World, strategy_id: str) -> None:
     await world.publish(subjects.transfer_commands(venue), release, release.transfer_id)
     await _fill(world, strategy_id, 3, "SELL", "0.005")
     await until(world, settled, f"{strategy_id}.t3")
+    await until(world, "SELECT FROM ledger.order_holds WHERE strategy_id = $1 AND version = 2", strategy_id)
     await _sweep(world, strategy_id)
     await until(world, _PUBLISHED)
 
@@ -124,6 +146,11 @@ async def _books(world: World, strategy_id: str) -> Outcome:
     transfers = await world.rows(
         "SELECT purpose, state, reason, amounts FROM ledger.transfers WHERE venue = $1 ORDER BY transfer_id", venue
     )
+    orders = await world.rows(
+        "SELECT client_order_id, version, is_open, taken, held FROM ledger.order_holds WHERE strategy_id = $1 "
+        "ORDER BY client_order_id",
+        strategy_id,
+    )
     told = await world.value(
         "SELECT count(*) FROM ledger.outbox o WHERE o.subject = 'ledger.' || $1 AND o.published_at IS NOT NULL", venue
     )
@@ -131,6 +158,7 @@ async def _books(world: World, strategy_id: str) -> Outcome:
         "balances": [tuple(row) for row in balances],
         "entries": sorted(tuple(row) for row in kinds),
         "transfers": [tuple(row) for row in transfers],
+        "orders": [tuple(row) for row in orders],
         "told": told,
     }
 

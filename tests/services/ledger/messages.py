@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from services.ledger.requests import Body, Request, Transfer
 from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
-from shared.contracts.orders import DepositObserved, OrderFilled
+from shared.contracts.orders import DepositObserved, OrderChanged, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
 from shared.contracts.wire import Meta
 
@@ -68,6 +68,30 @@ class Scene:
             received_at=RECEIVED,
         )
 
+    def word(
+        self,
+        number: int = 1,
+        state: str = "intended",
+        version: int = 1,
+        side: str = "BUY",
+        may_take: tuple[tuple[str, str], ...] = (),
+        strategy: str = "s1",
+    ) -> OrderChanged:
+        return OrderChanged(
+            client_order_id=f"o{number}",
+            plan_id="pl1",
+            strategy_id=self.strategy(strategy),
+            venue=self.venue,
+            symbol="BTCUSDT",
+            side=side,
+            quantity=Decimal("0.01"),
+            limit_price=Decimal(40000),
+            state=state,
+            filled_quantity=Decimal(0),
+            version=version,
+            may_take={asset: Decimal(amount) for asset, amount in may_take},
+        )
+
     def release(
         self, fills_required: int = 0, number: int = 9, strategy: str = "s1", sold_into: str = ""
     ) -> ReleaseStrategy:
@@ -109,6 +133,8 @@ def meta_of(body: Body) -> Meta:
     name = body.transfer_id if isinstance(body, Transfer) else ""
     if isinstance(body, OrderFilled):
         name = f"fill-{body.venue}-{body.trade_id}"
+    elif isinstance(body, OrderChanged):
+        name = f"order-{body.client_order_id}-{body.version}"
     elif isinstance(body, DepositObserved):
         name = f"deposit-{body.venue}-{body.deposit_id}"
     elif isinstance(body, BalanceDiffered):

@@ -47,7 +47,7 @@ EMPTY = """
 SET LOCAL session_replication_role = replica;
 DELETE FROM ledger.postings; DELETE FROM ledger.transactions; DELETE FROM ledger.balances;
 DELETE FROM ledger.strategies; DELETE FROM ledger.venues; DELETE FROM ledger.transfers; DELETE FROM ledger.outbox;
-DELETE FROM ledger.log_nodes;
+DELETE FROM ledger.log_nodes; DELETE FROM ledger.reservations; DELETE FROM ledger.order_holds;
 DELETE FROM ledger_results.balances; DELETE FROM ledger_results.clocks; DELETE FROM ledger_results.strategies;
 DELETE FROM ledger_results.lots; DELETE FROM ledger_results.closings; DELETE FROM ledger_results.flows;
 UPDATE ledger.journal_head SET sequence = 0, tree_size = 0, tree_peaks = '';

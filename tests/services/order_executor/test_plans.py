@@ -47,6 +47,19 @@ async def check_books(stack: Stack) -> None:
     assert {asset: amount for asset, amount in booked.items() if amount} == await stack.exchange.balances()
 
 
+async def check_reservations(stack: Stack) -> None:
+    """What an intent says that it may take is told once, and covers what its fills took."""
+    words, may_take = await events(stack, "trimtab.order.changed"), dict[tuple[str, str], Decimal]()
+    for word in words:
+        assert bool(word["may_take"]) == (word["version"] == 1) == (word["state"] == "intended")
+        may_take |= {(word["client_order_id"], asset): Decimal(most) for asset, most in word["may_take"].items()}
+    for fill in await events(stack, "trimtab.order.filled"):
+        given, amount = ("quote", "quote_quantity") if fill["side"] == "BUY" else ("base", "quantity")
+        may_take[fill["client_order_id"], fill[given]] -= Decimal(fill[amount])
+    assert may_take
+    assert min(may_take.values()) >= 0
+
+
 async def test_plan_when_prices_are_older_than_its_own_waits_for_them(stack: Stack) -> None:
     await ready(stack)
     later = await stack.exchange.market_time() + timedelta(minutes=1)
@@ -80,6 +93,7 @@ async def test_plan_when_executed_ends_on_target_with_every_fill_published(stack
     assert {event["base"] for event in fills} == {"BTC", "ETH", "SOL"}
     changed = [event["state"] for event in await events(stack, "trimtab.order.changed")]
     assert changed.count("intended") == changed.count("filled")
+    await check_reservations(stack)
     await check_books(stack)
 
 
