@@ -72,7 +72,7 @@ class Terms:
 class Send:
     """Commit these intents with this sizing, then send them all at once.
 
-    ``buying_costs``: money a purchase of an asset takes for each 1 it is worth; 1 where it is not said.
+    ``buying_costs``: by symbol, money a purchase takes for each 1 it is worth; 1 where it is not said.
     """
 
     orders: tuple[OrderRecord, ...]
@@ -210,7 +210,7 @@ def _send(record: PlanRecord, sized: _Sized, market: Market, terms: Terms) -> Se
     orders = tuple(_intent(record, draft, number, phase, terms) for draft in phase.drafts)
     is_same_cycle = record.sizing is not None and record.sizing.cycle == cycle.cycle
     sliced_at = terms.now if phase.is_sliced else cycle.sliced_at if is_same_cycle else None
-    costs = {base: one.buying_costs for base, one in market.instruments.items()}
+    costs = {one.symbol: one.buying_costs for one in market.instruments.values()}
     return Send(orders, replace(cycle, sliced_at=sliced_at), costs)
 
 

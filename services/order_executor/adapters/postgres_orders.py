@@ -234,7 +234,7 @@ class OrderStore:
             await tell_progress(connection, row, "late_fill", open_plan_id, fills[-1].trade.trade_id)
 
     def _intended(self, order: OrderRecord, send: Send) -> Announcement:
-        return self._changed(order, may_take(order, send.buying_costs.get(order.asset, ONE)))
+        return self._changed(order, may_take(order, send.buying_costs.get(order.symbol, ONE)))
 
     def _changed(self, order: OrderRecord, taken_at_most: Mapping[str, Decimal] = MappingProxyType({})) -> Announcement:
         message = OrderChanged(

@@ -31,4 +31,4 @@ def test_phase_when_purchases_pay_their_fee_on_top_says_so() -> None:
     now = replace(market(), instruments={"BTC": charged, "ETH": instrument("ETH")})
     step = next_step(record(line("USDT", "1000", "1", "0"), line("BTC", "0", "1000", "100")), now, TERMS)
     assert isinstance(step, Send)
-    assert step.buying_costs == {"BTC": D("1.001"), "ETH": D(1)}
+    assert step.buying_costs == {"BTCUSDT": D("1.001"), "ETHUSDT": D(1)}
