@@ -157,7 +157,7 @@ def test_wallet_when_it_changes_is_shown(world: World) -> None:
     world.publish(subjects.wallets(VENUE), wallet(7, USDT="1000.50"))
     world.until(lambda: world.http.get(f"/wallets/{VENUE}").json()["version"] == 7, "the wallet")
     assert world.http.get("/wallets").json()["wallets"] == [
-        {"venue": VENUE, "version": 7, "balances": {"USDT": "1000.5"}}
+        {"venue": VENUE, "version": 7, "balances": {"USDT": "1000.5"}, "dust": {}}
     ]
 
 
@@ -207,7 +207,7 @@ def test_documentation_when_asked_without_a_token_covers_every_route(world: Worl
     assert httpx.get(f"{world.url}/healthz", trust_env=False).json()["healthy"] is True
     routes = {(method, path) for path, methods in schema["paths"].items() for method in methods}
     assert ("post", "/strategies/{strategy_id}/stop") in routes
-    assert len(routes) == 37
+    assert len(routes) == 39
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             assert {"401", "422", "503"} <= set(operation["responses"]) or path == "/healthz", (method, path)

@@ -43,6 +43,15 @@ async def counts(exchange: Exchange) -> dict[str, Any]:
     return found
 
 
+async def counts_at_rest(exchange: Exchange) -> dict[str, Any]:
+    """The counts once what a process had sent before its end has arrived."""
+    before, found = {"requests": -1}, await counts(exchange)
+    while found["requests"] != before["requests"]:
+        await asyncio.sleep(0.3)
+        before, found = found, await counts(exchange)
+    return found
+
+
 def order(number: int) -> OrderRequest:
     return OrderRequest(f"rate{number}", "BTCUSDT", Side.BUY, Decimal("0.001"), Decimal(10))
 
@@ -144,7 +153,7 @@ async def test_executor_when_banned_and_restarted_asks_nothing_until_the_end_and
         end = datetime.fromtimestamp(banned["banned_until_ms"] / 1000, UTC)
         await eventually(lambda: stack.rows(recorded, end))
         process.end()
-        before = await counts(exchange)
+        before = await counts_at_rest(exchange)
         assert before["while_banned"] >= 1
         epoch = "SELECT FROM executor.accounts WHERE epoch = 2"
         await eventually(lambda: stack.rows(epoch))
