@@ -277,7 +277,7 @@ async def _check(arguments: argparse.Namespace) -> int:
             async with worlds_of(service, arguments.worlds, postgres, exchange, folder) as worlds:
                 report = await sweep(service, worlds, each=arguments.each, only=arguments.only, share=arguments.share)
             print(report, flush=True)  # noqa: T201 - the report
-            failed = failed or not (report.is_clean or arguments.only)
+            failed = failed or bool(report.failures or report.missed or (report.unexplained and not arguments.only))
     finally:
         exchange.process.end()
         await asyncio.to_thread(postgres.stop)

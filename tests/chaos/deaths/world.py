@@ -62,6 +62,7 @@ class World:
         self.market_time = datetime.now(UTC)
         self.ahead = timedelta()
         self.account = VenueAccount(self.exchange, TRADED)
+        self.apart = ""
         self.moves: dict[str, dict[str, dict[str, Decimal]]] = {}  # at venues that are only told of
         self.funded: dict[str, dict[str, Decimal]] = {}
         self.born = 0
@@ -173,10 +174,11 @@ class World:
 
     async def contradiction(self, strategy_id: str) -> str:
         """What the venue, the books and the laws say otherwise of each other, the strategy's plan having ended; "" when
-        they agree to the last digit.
+        they agree to the last digit. What one death has done to the account is not held against those after it.
         """
-        if apart := await self.books.unlike(self.account, self.exchange, self.way.orders_seen):
-            return apart
+        before, self.apart = self.apart, await self.books.unlike(self.account, self.exchange, self.way.orders_seen)
+        if self.apart != before:
+            return self.apart or f"no longer apart: {before}"
         funded = self.funded.get(strategy_id)
         return "" if funded is None else await self.books.broken_by(self.account, strategy_id, funded)
 
