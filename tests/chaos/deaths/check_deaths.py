@@ -25,7 +25,7 @@ from tests.servers import PostgresServer, execute, start_postgres
 from tests.services.order_executor.rig import ExchangeProcess
 
 TRIES = 6
-"""How often a point that was passed in a rehearsal is waited for before it counts as passed by chance."""
+"""How often a point that was passed in a rehearsal is waited for at least before it counts as not passed again."""
 NOT_PASSED = (
     (
         "outbox_postgres.py",
@@ -128,25 +128,25 @@ class Report:
     points: tuple[FailPoint, ...]
     covered: set[int] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
-    missed: list[Death] = field(default_factory=list)
-    by_chance: list[Death] = field(default_factory=list)
+    missed: list[tuple[Death, int]] = field(default_factory=list)
+    by_chance: list[tuple[Death, int]] = field(default_factory=list)
     late: list[tuple[Death, int]] = field(default_factory=list)
     unreached: list[FailPoint] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
     planned: int = 0
     took_s: float = 0.0
 
-    def add(self, death: Death, tries: int) -> None:
-        """Note a death that took so many tries; 0: it was never died."""
-        if tries:
+    def add(self, death: Death, tries: int, *, has_died: bool) -> None:
+        """Note a death that was tried so often, in the end with success or not."""
+        if has_died:
             self.deaths[death.reference.stage.name] += 1
             self.covered.update(death.like)
             if tries > 1:
                 self.late.append((death, tries))
         elif why_not(self.points[death.number]):
-            self.by_chance.append(death)
+            self.by_chance.append((death, tries))
         else:
-            self.missed.append(death)
+            self.missed.append((death, tries))
 
     @property
     def unexplained(self) -> list[FailPoint]:
@@ -166,11 +166,12 @@ class Report:
         ]
         lines += [f"  not passed: {point} ({why_not(point) or 'NO REASON GIVEN'})" for point in self.unreached]
         lines += [f"  died at in the {tries}. try: {self.points[death.number]}" for death, tries in self.late]
-        never = f"again in none of {TRIES} tries or more"
-        for point in (self.points[death.number] for death in self.by_chance):
-            lines.append(f"  passed by chance, {never}: {point} ({why_not(point)})")
-        missed = f"MISSED, not passed again in {TRIES} tries or more"
-        lines += [f"  {missed}: {self.points[death.number]}" for death in self.missed]
+        for death, tries in self.by_chance:
+            point = self.points[death.number]
+            lines.append(f"  passed by chance, again in none of {tries} tries: {point} ({why_not(point)})")
+        lines += [
+            f"  MISSED, not passed again in {tries} tries: {self.points[death.number]}" for death, tries in self.missed
+        ]
         return "\n".join(lines + [f"  FAILED {failure}" for failure in self.failures])
 
 
@@ -231,11 +232,11 @@ async def sweep(service: str, worlds: Sequence[World], *, each: bool = False, sh
         while queue:
             death = queue.pop()
             try:
-                tries = await _tries(player, death, references)
+                tries, has_died = await _tries(player, death, references)
             except AssertionError as error:
                 report.failures.append(str(error))
                 continue
-            report.add(death, tries)
+            report.add(death, tries, has_died=has_died)
 
     await asyncio.gather(*(work(Player(world, service)) for world in worlds))
     report.took_s = time.monotonic() - began
@@ -256,15 +257,17 @@ async def _rehearsed(service: str, worlds: Sequence[World], only: str) -> list[R
     return [reference for _, reference in sorted((pair for pairs in found for pair in pairs), key=lambda pair: pair[0])]
 
 
-async def _tries(player: Player, death: Death, references: Sequence[Reference]) -> int:
+async def _tries(player: Player, death: Death, references: Sequence[Reference]) -> tuple[int, bool]:
     """Die the death, in whichever stage that has passed the point it comes up in again: some are passed by chance of
-    timing. Returns how many times that took; 0 when at least ``TRIES`` were in vain, and each of these stages.
+    timing. Returns how often it was tried, at most ``TRIES`` times and once in each of these stages, and whether it
+    was died.
     """
     others = [one for one in references if death.number in one.passed and one is not death.reference]
-    for attempt, reference in enumerate(islice(cycle([death.reference, *others]), max(TRIES, 1 + len(others)))):
+    most = max(TRIES, 1 + len(others))
+    for attempt, reference in enumerate(islice(cycle([death.reference, *others]), most)):
         if await player.die(replace(death, reference=reference, attempt=attempt)):
-            return attempt + 1
-    return 0
+            return attempt + 1, True
+    return most, False
 
 
 async def _check(arguments: argparse.Namespace) -> int:

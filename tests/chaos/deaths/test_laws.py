@@ -106,8 +106,8 @@ def test_ends_when_room_explains_a_difference_are_alike_after_other_rounds_only(
 def _moved(held: Held, asset: str, lots: int) -> Held:
     """The end with more or less of an asset."""
     away = lots * LOTS[asset]
-    tables = ({**table, asset: table[asset] + away} for table in (held.amounts, held.without_room))
-    return Held(*tables, held.lots, held.rounds)
+    amounts, without = ({**table, asset: table[asset] + away} for table in (held.amounts, held.without_room))
+    return replace(held, amounts=amounts, without_room=without)
 
 
 @pytest.mark.parametrize("asset", LOTS)
