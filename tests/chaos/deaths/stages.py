@@ -26,7 +26,7 @@ class Held:
     rounds: tuple[object, ...]
 
     def apart_from(self, other: "Held") -> str:
-        """Which assets are ``LOTS_APART`` or more; after the same rounds as they are, after others without room."""
+        """Which assets are more than ``LOTS_APART`` apart: as they are after the same rounds, else without room."""
         is_alike = self.rounds == other.rounds
         one, two = (held.amounts if is_alike else held.without_room for held in (self, other))
         apart = [

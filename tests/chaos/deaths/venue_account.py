@@ -133,7 +133,7 @@ class Books:
             "fills the ledger has not posted once": unequal(posted, dict.fromkeys(venue.trades, 1)),
             "balances in the ledger and at the venue": unequal(in_books, await exchange.balances()),
         }
-        return next((f"{what}: {found}" for what, found in findings.items() if found), "")
+        return "; ".join(f"{what}: {found}" for what, found in findings.items() if found)
 
     async def broken_by(self, venue: VenueAccount, strategy_id: str, funded: Mapping[str, Decimal]) -> str:
         """What is wrong with the one plan of a strategy that was given ``funded``; "" nothing."""
