@@ -92,7 +92,6 @@ NOT_PASSED = (
     ("ccxt_venue.py", "CcxtVenue.cancel_order", "", "orders of this kind are never cancelled"),
     ("adapters/binance/dialect.py", "", "", "reads from the venue and keeps nothing"),
     ("adapters/wire.py", "Wire.set_clock", "", "reads the venue's clock and keeps nothing"),
-    ("booking.py", "BookingQueue._go_alone", "", "after a failure or another's lock; the transaction is died in"),
     ("postgres_orders.py", "OrderStore._count", "", "a fill of a closed plan: told in the transaction that books it"),
     ("postgres_reconciliation.py", "ReconciliationStore.tell_not_compared", "", "an alert after 20 s, one transaction"),
     ("reconciler.py", "Reconciler.run", "tell_not_compared", "an alert after 20 s, one transaction"),

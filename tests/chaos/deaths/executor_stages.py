@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
-from contextlib import suppress
+from asyncio import create_task
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -131,13 +133,37 @@ async def _deposit_outcome(world: World, strategy_id: str) -> Outcome:
 async def _slow(world: World, strategy_id: str) -> None:
     """A command that has to wait for a lock longer than its message may stay unanswered."""
     if not await world.rows("SELECT FROM executor.strategies WHERE strategy_id = $1 AND sealed", strategy_id):
-        async with world.pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT FROM executor.strategies WHERE strategy_id = $1 FOR UPDATE", strategy_id)
-            hold = HoldStrategy(strategy_id=strategy_id, venue="paper", hold_id="h1")
+        hold = HoldStrategy(strategy_id=strategy_id, venue="paper", hold_id="h1")
+        async with _locked(world, strategy_id):
             await world.publish(subjects.executor_commands("paper"), hold, f"{strategy_id}.held")
             await asyncio.sleep(LOCKED_S)
     await _command(world, strategy_id, _free(strategy_id, "h1"), "freed")
     await _command(world, strategy_id, SealStrategy(strategy_id=strategy_id, venue="paper"), "sealed")
+
+
+@asynccontextmanager
+async def _locked(world: World, strategy_id: str) -> AsyncIterator[None]:
+    """Somebody else has the strategy's lock."""
+    async with world.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM executor.strategies WHERE strategy_id = $1 FOR UPDATE", strategy_id)
+        yield
+
+
+async def _contended(world: World, strategy_id: str) -> None:
+    """A reply that comes while somebody else has the lock: its booking, begun with all others', goes alone."""
+    locks: list[asyncio.Task[None]] = []
+
+    async def lock() -> None:
+        async with _locked(world, strategy_id):
+            await asyncio.sleep(OUTAGE_S)
+
+    if not await world.rows("SELECT FROM executor.plans WHERE strategy_id = $1", strategy_id):
+        world.way.faults = ["late_reply"]
+        world.way.on_order = lambda moment: None if locks or moment != "after" else locks.append(create_task(lock()))
+    await rebalance(world, strategy_id)
+    await asyncio.gather(*locks)
+    world.way.on_order = lambda _moment: None
+    world.way.faults = []
 
 
 async def _fund_and_trade(world: World, strategy_id: str) -> None:
@@ -346,6 +372,7 @@ STAGES = (
     Stage("ambiguous", "replies that do not tell", _ambiguous, traded, fund),
     Stage("unreadable", "messages nobody can handle", _unreadable, traded, fund),
     Stage("busy", "a venue that wants to be left alone", _busy, traded, fund),
+    Stage("contended", "a lock that somebody else has", _contended, traded, fund),
     Stage("closing", "asked to end", _closing, traded, fund, may_end_with=frozenset({0})),
     Stage("birth", "start-up", rebalance, traded, fund, is_birth=True),
     Stage("standby", "start-up beside another writer", rebalance, traded, fund, is_birth=True, lease_left_s=2.0),

@@ -11,8 +11,10 @@ from tests.chaos.deaths.stages import Outcome, Stage, differs
 from tests.chaos.deaths.world import World
 
 PLAYED_WITHIN_S = 60.0
-COMES_ROUND_S = 1.5
-"""What is passed again and again (a lease renewed, a row polled) is passed within this time."""
+COMES_ROUND_S = 2.5
+"""What is passed again and again (a lease renewed, a row polled, a consumer looked after every 2 s) is passed within
+this time.
+"""
 
 
 @dataclass
