@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from shared.contracts.plans import RebalancePlanned, TradedWays
+from shared.contracts.plans import PlanClosedSummary, RebalancePlanned, TradedWays
 from shared.core.matching import Side
 from shared.core.money import MAX_DECIMALS, ONE, ZERO, ceil_to_step, exact, plain
 from shared.core.order_styles import OrderKind
@@ -102,11 +102,28 @@ class CycleSizing:
 
 
 @dataclass(frozen=True, slots=True)
+class StrategyRow:
+    """Where a strategy's plans stand. ``sequence``: how often that was told."""
+
+    strategy_id: str
+    venue: str
+    sequence: int = 0
+    fills_total: int = 0
+    last_closed_plan_id: str = ""
+    last_closed: PlanClosedSummary | None = None
+    seal_requested: bool = False
+    sealed: bool = False
+    hold_requested: str = ""
+    held_for: str = ""
+    position_required: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRecord:
     """An accepted plan with everything done for it so far. ``is_open`` False: nothing more will be done.
 
     ``fills``: every fill of the strategy that the plan's holdings do not contain yet, also late ones of earlier plans.
-    ``hurried``: somebody waits for the plan's end (a hold, a seal).
+    ``strategy``: None where nothing was stored yet.
     """
 
     plan: RebalancePlanned
@@ -114,7 +131,12 @@ class PlanRecord:
     orders: tuple[OrderRecord, ...] = ()
     fills: tuple[FillRecord, ...] = ()
     sizing: CycleSizing | None = None
-    hurried: bool = False
+    strategy: StrategyRow | None = None
+
+    @property
+    def hurried(self) -> bool:
+        """Whether somebody waits for the plan's end (a hold, a seal)."""
+        return self.strategy is not None and bool(self.strategy.seal_requested or self.strategy.hold_requested)
 
     @property
     def resting(self) -> tuple[OrderRecord, ...]:
