@@ -232,18 +232,17 @@ def concluded(order: OrderRecord, booked_quantity: Decimal, evidences: Iterable[
     """The order after ``evidences``, its fills already booked up to ``booked_quantity``. Steps not in the table of
     ``shared.core.orders`` are late or lagging words and change nothing but what was booked.
     """
-    now = replace(order, filled_quantity=booked_quantity)
+    state, detail, venue_order_id = order.state, order.detail, order.venue_order_id
     for evidence in evidences:
-        to, detail = evidence.state, evidence.detail
+        to = evidence.state
         if evidence.order is not None:
             to = _reported(order, booked_quantity, evidence.order.report)
-            if evidence.order.venue_order_id:
-                now = replace(now, venue_order_id=evidence.order.venue_order_id)
-        if to is not None and to is not now.state and may_become(now.state, to):
-            now = replace(now, state=to, detail=detail or now.detail)
-    most = INFINITY if order.is_by_value and now.state in UNSETTLED else order.quantity
-    settled = state_after_fill(now.state, most, booked_quantity)
-    return now if settled is now.state else replace(now, state=settled)
+            venue_order_id = evidence.order.venue_order_id or venue_order_id
+        if to is not None and to is not state and may_become(state, to):
+            state, detail = to, evidence.detail or detail
+    most = INFINITY if order.is_by_value and state in UNSETTLED else order.quantity
+    state = state_after_fill(state, most, booked_quantity)
+    return replace(order, filled_quantity=booked_quantity, state=state, detail=detail, venue_order_id=venue_order_id)
 
 
 def _reported(order: OrderRecord, booked_quantity: Decimal, report: VenueReport) -> OrderState:

@@ -48,11 +48,12 @@ WHERE o.strategy_id LIKE $1 ORDER BY o.intended_at
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a number of orders took: seconds in all, milliseconds by plan."""
+    """What a number of orders took: seconds in all, milliseconds by plan, the executor's CPU seconds."""
 
     orders: int
     wall_s: float
     plans_ms: Sequence[float]
+    cpu_s: float = 0.0
 
     @property
     def per_s(self) -> float:
@@ -110,12 +111,12 @@ async def one_at_a_time(stack: Stack, client: Client, prefix: str, count: int) -
 async def all_at_once(stack: Stack, client: Client, prefix: str, count: int) -> tuple[Taken, Rows]:
     """As many plans as there are, as fast as the executor takes them."""
     waiting = await plans(stack, prefix, count)
-    start = datetime.now(UTC)
+    start, used_s = datetime.now(UTC), stack.cpu_s()
     await publish(client, waiting)
     await eventually(lambda: closed(stack, prefix, count), 300)
     rows = await stack.rows(_ORDERS, f"{prefix}%")
     wall_s = (max(row["last_fill"] for row in rows) - start).total_seconds()
-    return Taken(len(rows), wall_s, [wall_s * 1000]), rows
+    return Taken(len(rows), wall_s, [wall_s * 1000], stack.cpu_s() - used_s), rows
 
 
 class BareClient:
@@ -198,6 +199,7 @@ def compared(single: Taken, together: Taken, bare_single: Taken, bare_together: 
         "plan_overhead": round(single.p50_ms / bare_single.p50_ms - 1, 2),
         "orders_together": together.orders,
         "executor_orders_per_s": round(together.per_s, 1),
+        "executor_cpu_ms_per_order": round(1000 * together.cpu_s / together.orders, 2),
         "bare_orders_per_s": round(bare_together.per_s, 1),
         "overhead": round(bare_together.per_s / together.per_s - 1, 2),
     }

@@ -1,10 +1,11 @@
 """Events of the executor into its outbox, in the caller's transaction, many in one statement."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 from services.order_executor.adapters.statement import Arguments
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
@@ -61,6 +62,6 @@ def _columns(events: Sequence[Announcement]) -> tuple[list[str], list[str], list
     return (
         [event.message_id for event in events],
         [event.subject for event in events],
-        [json.dumps(headers_of(event.message, meta)) for event, meta in zip(events, metas, strict=True)],
+        [orjson.dumps(headers_of(event.message, meta)).decode() for event, meta in zip(events, metas, strict=True)],
         [payload_of(event.message) for event in events],
     )
