@@ -67,20 +67,19 @@ class OrderStore:
         trades given that are booked now (new or before). Evidence on orders that are not ours is left out. What is
         booked at the same time for other plans goes in one transaction with it.
         """
-        news: list[Evidence] = []
+        return await self._bookings.book(evidences) if evidences else frozenset()
+
+    async def _book(self, evidences: Sequence[Evidence], *, patient: bool) -> frozenset[str]:
+        """See ``booking.Transaction``."""
         known: set[str] = set()
+        by_order: dict[str, list[Evidence]] = {}
         for evidence in evidences:
             if self._filled_orders.has(evidence):
                 known.update(trades_of(evidence))
             else:
-                news.append(evidence)
-        return frozenset(known | await self._bookings.book(news) if news else known)
-
-    async def _book(self, evidences: Sequence[Evidence], *, patient: bool) -> frozenset[str]:
-        """See ``booking.Transaction``."""
-        by_order: dict[str, list[Evidence]] = {}
-        for evidence in evidences:
-            by_order.setdefault(evidence.client_order_id, []).append(evidence)
+                by_order.setdefault(evidence.client_order_id, []).append(evidence)
+        if not by_order:
+            return frozenset(known)
         async with self._pool.acquire() as connection, connection.transaction():
             strategies = await lock_strategies_of(connection, list(by_order), patient=patient)
             orders, closed = await self._orders(connection, list(by_order))
@@ -90,7 +89,7 @@ class OrderStore:
             await self._update_orders(connection, changed)
             await self._count(connection, strategies, fills, closed)
         self._filled_orders.note(changed, by_order)
-        return seen
+        return seen | known
 
     async def known_venue_orders(self, symbol: str, but: str) -> frozenset[str]:
         """Venue order ids of a symbol that belong to other intents than ``but``, newest 1,000."""

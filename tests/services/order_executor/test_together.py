@@ -145,7 +145,7 @@ class Books:
 
 def traded(order: OrderRecord, trade_id: str = "") -> Evidence:
     """The whole order, in one trade."""
-    value = order.quantity * order.limit_price
+    value = (order.quantity * order.limit_price).normalize()
     name = trade_id or f"{order.symbol}:{order.client_order_id}"
     trade = VenueTrade(name, "7", order.symbol, order.quantity, order.limit_price, value, D(0), order.asset, NOW)
     report = VenueReport(is_open=False, executed_quantity=order.quantity)
