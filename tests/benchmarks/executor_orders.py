@@ -25,6 +25,7 @@ from typing import Any
 
 import asyncpg
 import nats
+import psutil
 from ccxt.async_support.binance import binance
 from nats.aio.client import Client
 
@@ -80,6 +81,13 @@ async def closed(stack: Stack, prefix: str, count: int) -> bool:
     return len(await stack.rows(query, f"{prefix}%")) == count
 
 
+def cpu_s() -> float:
+    """What the executor has used of the processors, in seconds."""
+    mine = psutil.Process().children(recursive=True)
+    times = [one.cpu_times() for one in mine if "services.order_executor" in one.cmdline()]
+    return sum(one.user + one.system for one in times)
+
+
 async def publish(client: Client, waiting: Sequence[RebalancePlanned]) -> None:
     """To the stream of plans, on a connection that is there already."""
     start = datetime.now(UTC)
@@ -111,12 +119,12 @@ async def one_at_a_time(stack: Stack, client: Client, prefix: str, count: int) -
 async def all_at_once(stack: Stack, client: Client, prefix: str, count: int) -> tuple[Taken, Rows]:
     """As many plans as there are, as fast as the executor takes them."""
     waiting = await plans(stack, prefix, count)
-    start, used_s = datetime.now(UTC), stack.cpu_s()
+    start, used_s = datetime.now(UTC), cpu_s()
     await publish(client, waiting)
     await eventually(lambda: closed(stack, prefix, count), 300)
     rows = await stack.rows(_ORDERS, f"{prefix}%")
     wall_s = (max(row["last_fill"] for row in rows) - start).total_seconds()
-    return Taken(len(rows), wall_s, [wall_s * 1000], stack.cpu_s() - used_s), rows
+    return Taken(len(rows), wall_s, [wall_s * 1000], cpu_s() - used_s), rows
 
 
 class BareClient:

@@ -29,7 +29,7 @@ from shared.core.situation import EXIT
 _OF_STRATEGY = ", ".join(f"s.{name}" for name in STRATEGY_COLUMNS.split(", "))
 # One statement, so one snapshot and one round trip.
 _LOAD = f"""
-SELECT CASE WHEN $2 THEN NULL ELSE p.body END AS body, p.sizing, p.outcome, {_OF_STRATEGY},
+SELECT p.body, p.sizing, p.outcome, {_OF_STRATEGY},
     ARRAY(SELECT o FROM executor.orders o WHERE o.plan_id = p.plan_id ORDER BY o.round, o.symbol) AS orders,
     ARRAY(SELECT f FROM executor.fills f WHERE f.strategy_id = p.strategy_id
           AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS fills,
@@ -59,7 +59,6 @@ class PlanStore:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", lease: Lease | None = None) -> None:
         self._pool = pool
         self._lease = lease
-        self._open: dict[str, RebalancePlanned] = {}  # a plan never changes: read once
 
     async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime, intents: Intents | None = None) -> str:
         """Insert the plan ("accepted"; "begun" with its first phase, where nothing stands against that), insert it
@@ -77,7 +76,6 @@ class PlanStore:
                 if _why_not(plan, read, standing) is None and await accept_at_once(
                     connection, self._lease, (plan, meta), read, intents
                 ):
-                    self._open[plan.plan_id] = plan
                     return "accepted" if intents is None else "begun"
             async with connection.transaction():
                 return await self._accept(connection, plan, meta, now)
@@ -119,16 +117,10 @@ class PlanStore:
         """The plan with its orders (by round) and every fill booked since it was decided, in order: its own, and late
         ones of plans before it, which have changed what it may spend.
         """
-        known = self._open.get(plan_id)
-        row = await self._pool.fetchrow(_LOAD, plan_id, known is not None)
-        plan, is_open = known or RebalancePlanned.model_validate_json(row["body"]), row["outcome"] is None
-        if is_open:
-            self._open[plan_id] = plan
-        else:
-            self._open.pop(plan_id, None)
+        row = await self._pool.fetchrow(_LOAD, plan_id)
         return PlanRecord(
-            plan=plan,
-            is_open=is_open,
+            plan=RebalancePlanned.model_validate_json(row["body"]),
+            is_open=row["outcome"] is None,
             orders=tuple(order_from(order) for order in row["orders"]),
             fills=tuple(fill_from({**of, **fill}) for of, fill in zip(row["filled"], row["fills"], strict=True)),
             sizing=sizing_from(row["sizing"]),
@@ -144,13 +136,10 @@ class PlanStore:
         summary = summary.model_copy(update={"orders": len(record.orders), "fills": len(record.fills)})
         is_usual = not record.hurried and read is not None and read.fills_total == plan.fills_seen + len(record.fills)
         async with self._pool.acquire() as connection:
-            is_closed = read is not None and is_usual and await close_at_once(connection, plan, close, summary, read)
-            if not is_closed:
-                async with connection.transaction():
-                    is_closed = await self._close(connection, record, close, summary)
-        if is_closed:
-            self._open.pop(plan.plan_id, None)
-        return is_closed
+            if read is not None and is_usual and await close_at_once(connection, plan, close, summary, read):
+                return True
+            async with connection.transaction():
+                return await self._close(connection, record, close, summary)
 
     async def _close(self, connection: Any, record: PlanRecord, close: Close, summary: PlanClosedSummary) -> bool:
         """Whatever may have changed meanwhile: look at everything under the lock."""

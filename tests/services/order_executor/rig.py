@@ -20,7 +20,6 @@ from typing import Any
 import aiohttp
 import asyncpg
 import nats
-import psutil
 
 from deploy.embedded.child import ChildOptions, child_argv
 from services.order_executor.adapters.ccxt_venue import CcxtVenue, VenueAccess
@@ -85,12 +84,6 @@ class Process:
     @property
     def code(self) -> int | None:
         return self._child.poll()
-
-    def cpu_s(self) -> float:
-        """What it has used of the processors, with what it started."""
-        process = psutil.Process(self._child.pid)
-        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
-        return sum(one.user + one.system for one in times)
 
 
 class ExchangeProcess:
@@ -327,10 +320,6 @@ class Stack:
         process = Process("services.order_executor", self.environment(instance), log)
         self._processes.append(process)
         return process
-
-    def cpu_s(self) -> float:
-        """What the processes have used of the processors."""
-        return sum(process.cpu_s() for process in self._processes)
 
     def feed(self) -> Process:
         """A price feed as a process of its own, in place of ``prices``."""
