@@ -15,7 +15,8 @@ from shared.contracts.halts import HaltChanged, HaltVenue, ResumeVenue
 from shared.contracts.plans import FreeStrategy, HoldStrategy, SealStrategy
 from shared.contracts.wire import Message
 from shared.messaging.decoding import decode
-from tests.chaos.deaths.stages import Outcome, Stage, until
+from tests.chaos.deaths.laws import rounds_of, without_room
+from tests.chaos.deaths.stages import Held, Outcome, Stage, until
 from tests.chaos.deaths.world import World
 from tests.services.order_executor.rig import eventually
 
@@ -23,8 +24,7 @@ HELD = {"BTC": "0.01", "USDT": "150"}
 TARGETS = {"BTC": "25", "ETH": "40", "SOL": "35"}
 OUTAGE_S = 1.0
 LOCKED_S = 3.0
-LOTS = {"BTC": Decimal("0.000001"), "ETH": Decimal("0.00001"), "SOL": Decimal("0.0001"), "USDT": Decimal("0.5")}
-"""What may be measured otherwise; of USDT: a fifth of the room that is kept when 490 are spent (``ROOM_APART``)."""
+LOTS = {"BTC": Decimal("0.000001"), "ETH": Decimal("0.00001"), "SOL": Decimal("0.0001"), "USDT": Decimal("0.05")}
 
 _UNFUNDED = "SELECT FROM ledger.strategies WHERE strategy_id = $1 AND version = 2"
 _DONE = (
@@ -61,8 +61,14 @@ async def traded(world: World, strategy_id: str) -> Outcome:
     return {
         "plans": [row["outcome"] for row in plans],
         "told": [row["change"] for row in await world.rows(_PROGRESS, strategy_id)],
-        "held": {row["asset"]: (row["amount"], LOTS[row["asset"]]) for row in await world.rows(_HELD, strategy_id)},
+        "held": await _held(world, strategy_id),
     }
+
+
+async def _held(world: World, strategy_id: str) -> Held:
+    amounts = {row["asset"]: row["amount"] for row in await world.rows(_HELD, strategy_id)}
+    intents = await world.books.intents(strategy_id)
+    return Held(amounts, without_room(amounts, intents, world.account.market), LOTS, rounds_of(intents))
 
 
 async def _ambiguous(world: World, strategy_id: str) -> None:
@@ -155,14 +161,13 @@ async def _commanded_meanwhile(world: World, strategy_id: str) -> None:
     for name in ("h1", "h2"):
         hold = HoldStrategy(strategy_id=strategy_id, venue="paper", hold_id=name)
         await world.publish(subjects.executor_commands("paper"), hold, f"{strategy_id}.{name}")
+        if is_new:  # commands are carried out side by side: a second hold that comes first is ended by the first
+            held = "SELECT FROM executor.strategies WHERE strategy_id = $1 AND hold_requested = $2"
+            await until(world, held, strategy_id, name)
     seal = SealStrategy(strategy_id=strategy_id, venue="paper")
     await world.publish(subjects.executor_commands("paper"), seal, f"{strategy_id}.seal")
     if is_new:  # in a second life the plan has its prices already, and may have ended before this is seen
-        await until(
-            world,
-            "SELECT FROM executor.strategies WHERE strategy_id = $1 AND seal_requested AND hold_requested = 'h2'",
-            strategy_id,
-        )
+        await until(world, "SELECT FROM executor.strategies WHERE strategy_id = $1 AND seal_requested", strategy_id)
         world.ahead += timedelta(minutes=1)
     await until(world, _DONE, strategy_id)
     await _command(world, strategy_id, _free(strategy_id, "h2"), "freed")

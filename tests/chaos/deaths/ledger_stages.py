@@ -13,7 +13,9 @@ from shared.contracts import subjects
 from shared.contracts.books import FundStrategy, ReleaseStrategy, SweepDust, WithdrawFromStrategy
 from shared.contracts.orders import DepositObserved, OrderChanged, OrderFilled
 from shared.contracts.reconciliation import AcceptSuspense, BalanceDiffered
+from tests.chaos.deaths.laws import Trade
 from tests.chaos.deaths.stages import Outcome, Stage, until
+from tests.chaos.deaths.venue_account import unequal
 from tests.chaos.deaths.world import World
 
 D = Decimal
@@ -27,11 +29,22 @@ def _venue(strategy_id: str) -> str:
     return f"v-{strategy_id}"
 
 
+def _at_the_venue(world: World, strategy_id: str) -> dict[str, dict[str, Decimal]]:
+    """What has moved at the play's venue, each move once under its name, however often it is told."""
+    return world.moves.setdefault(_venue(strategy_id), {})
+
+
 async def _deposit(world: World, strategy_id: str, amount: str = "1000") -> None:
     venue = _venue(strategy_id)
-    came = DepositObserved(deposit_id="d1", venue=venue, asset="USDT", amount=D(amount), market_time=START)
-    await world.publish(subjects.deposits(venue), came, f"{strategy_id}.deposit")
+    await _came(world, strategy_id, amount)
     await until(world, "SELECT FROM ledger.balances WHERE account = 'wallet:' || $1", venue)
+
+
+async def _came(world: World, strategy_id: str, amount: str = "1000") -> None:
+    venue = _venue(strategy_id)
+    came = DepositObserved(deposit_id="d1", venue=venue, asset="USDT", amount=D(amount), market_time=START)
+    _at_the_venue(world, strategy_id)["deposit"] = {"USDT": D(amount)}
+    await world.publish(subjects.deposits(venue), came, f"{strategy_id}.deposit")
 
 
 async def _fund(world: World, strategy_id: str) -> None:
@@ -66,6 +79,10 @@ async def _fill(world: World, strategy_id: str, number: int, side: str = "BUY", 
         market_time=START,
         received_at=START,
     )
+    traded = Trade(
+        fill.trade_id, fill.client_order_id, "BTC", side, fill.quantity, fill.quote_quantity, fill.fee, fill.fee_asset
+    )
+    _at_the_venue(world, strategy_id)[fill.trade_id] = traded.changes()
     await world.publish(subjects.orders_filled(strategy_id), fill, fill.trade_id)
 
 
@@ -134,6 +151,7 @@ async def _sweep(world: World, strategy_id: str) -> None:
 async def _books(world: World, strategy_id: str) -> Outcome:
     """Everything the ledger knows of the play's venue."""
     venue = _venue(strategy_id)
+    await _check_with_the_venue(world, strategy_id)
     balances = await world.rows(
         "SELECT split_part(account, ':', 1) AS kind, asset, amount FROM ledger.balances "
         "WHERE account IN ('wallet:' || $1, 'fees:' || $1, 'venue:' || $1, 'suspense:' || $1, 'dust:' || $1, "
@@ -163,6 +181,33 @@ async def _books(world: World, strategy_id: str) -> Outcome:
     }
 
 
+async def _check_with_the_venue(world: World, strategy_id: str) -> None:
+    """Fails unless the books hold what the venue does, each fill is posted once, and nothing is below zero."""
+    venue, moves = _venue(strategy_id), _at_the_venue(world, strategy_id)
+    rows = await world.rows(
+        "SELECT account, asset, amount FROM ledger.balances "
+        "WHERE account IN ('wallet:' || $1, 'suspense:' || $1, 'dust:' || $1, 'strategy:' || $2) AND amount <> 0",
+        venue,
+        strategy_id,
+    )
+    there: dict[str, Decimal] = {}
+    booked: dict[str, Decimal] = {}
+    for changes in moves.values():
+        for asset, change in changes.items():
+            there[asset] = there.get(asset, D(0)) + change
+    for row in rows:
+        assert row["amount"] >= 0, row
+        booked[row["asset"]] = booked.get(row["asset"], D(0)) + row["amount"]
+    assert not (apart := unequal(booked, there)), f"in the books and at the venue: {apart}"
+    posted = await world.rows(
+        "SELECT request ->> 'trade_id' AS trade_id, count(*) AS times FROM ledger.transactions "
+        "WHERE kind = 'fill' AND venue = $1 GROUP BY 1",
+        venue,
+    )
+    fills = {name: 1 for name in moves if name not in {"deposit", "difference"}}
+    assert not (apart := unequal({row["trade_id"]: row["times"] for row in posted}, fills)), f"fills: {apart}"
+
+
 async def _difference(world: World, strategy_id: str) -> None:
     """More at the venue than in the books, accepted by the wallet: asked until somebody answers that it is so."""
     venue = _venue(strategy_id)
@@ -176,6 +221,7 @@ async def _difference(world: World, strategy_id: str) -> None:
         in_books=D(1000),
         market_time=START,
     )
+    _at_the_venue(world, strategy_id)["difference"] = {"USDT": body.amount}
     await world.publish(subjects.balances_differed(venue), body, body.difference_id)
     await until(world, "SELECT FROM ledger.balances WHERE account = 'suspense:' || $1", venue)
     accept = AcceptSuspense(venue=venue, asset="USDT", amount=D(7))
@@ -228,8 +274,7 @@ async def _without_database(world: World, strategy_id: str) -> None:
     venue = _venue(strategy_id)
     if not await world.rows("SELECT FROM ledger.balances WHERE account = 'wallet:' || $1", venue):
         await world.gate.close()
-        came = DepositObserved(deposit_id="d1", venue=venue, asset="USDT", amount=D(1000), market_time=START)
-        await world.publish(subjects.deposits(venue), came, f"{strategy_id}.deposit")
+        await _came(world, strategy_id)
         await asyncio.sleep(OUTAGE_S)
         await world.gate.open()
     await _story(world, strategy_id)

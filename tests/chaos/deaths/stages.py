@@ -12,10 +12,29 @@ Outcome = dict[str, Any]
 PATIENCE_S = 60.0
 LOTS_APART = 5
 """What is bought in one phase and what is bought in two, because a death came between, is measured twice."""
-ROOM_APART = Decimal("0.0045")
-"""A purchase keeps room for the price to move: 5 bps in a plan's first cycle, up to 50 in later ones. How many cycles
-a plan takes is a matter of timing; a fill lost or booked twice is far more than what that changes.
-"""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a strategy holds at the end: ``amounts`` by asset, ``lots`` they are counted in, and the ``rounds`` it came
+    to that in. ``without_room``: what it would hold if its purchases had kept no room, which hangs on the rounds.
+    """
+
+    amounts: dict[str, Decimal]
+    without_room: dict[str, Decimal]
+    lots: dict[str, Decimal]
+    rounds: tuple[object, ...]
+
+    def apart_from(self, other: "Held") -> str:
+        """Which assets are more than ``LOTS_APART`` apart: as they are after the same rounds, else without room."""
+        is_alike = self.rounds == other.rounds
+        one, two = (held.amounts if is_alike else held.without_room for held in (self, other))
+        apart = [
+            f"{asset}: {one.get(asset, Decimal(0))}, not {two.get(asset, Decimal(0))}"
+            for asset in sorted({*one, *two})
+            if abs(one.get(asset, Decimal(0)) - two.get(asset, Decimal(0))) > LOTS_APART * self.lots[asset]
+        ]
+        return ", ".join(apart) + ("" if is_alike or not apart else " (without room)")
 
 
 @dataclass(frozen=True)
@@ -43,19 +62,12 @@ async def until(world: World, query: str, *arguments: object) -> None:
 
 
 def differs(expected: Outcome, outcome: Outcome) -> str:
-    """What is not as it should be; "" when nothing. Of ``(amount, lot)`` so much may be ``..._APART``."""
+    """What is not as it should be; "" when nothing."""
     for name in sorted({*expected, *outcome}):
         wanted, found = expected.get(name), outcome.get(name)
-        if wanted == found:
-            continue
-        if isinstance(wanted, dict) and isinstance(found, dict) and wanted.keys() == found.keys():
-            apart = [key for key in wanted if _lots_apart(wanted[key], found[key]) > LOTS_APART]
-            if not apart:
-                continue
-        return f"{name} is {found}, not {wanted}"
+        if isinstance(wanted, Held) and isinstance(found, Held):
+            if apart := found.apart_from(wanted):
+                return f"{name}: {apart}; the rounds are {found.rounds}"
+        elif wanted != found:
+            return f"{name} is {found}, not {wanted}"
     return ""
-
-
-def _lots_apart(one: tuple[Decimal, Decimal], other: tuple[Decimal, Decimal]) -> Decimal:
-    room = ROOM_APART * min(one[0], other[0])
-    return max(abs(one[0] - other[0]) - room, Decimal(0)) / one[1]

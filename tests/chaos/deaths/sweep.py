@@ -27,12 +27,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Death:
-    """A death to be died: at a point, in a stage, at the n-th passing. ``like``: all points it stands for."""
+    """A death to be died: at a point, in a stage, at the n-th passing. ``like``: all points it stands for; ``attempt``:
+    how often the point was waited for in vain before, in this stage or another.
+    """
 
     number: int
     reference: Reference
     passing: int = 1
     like: tuple[int, ...] = ()
+    attempt: int = 0
 
 
 class Player:
@@ -56,11 +59,11 @@ class Player:
 
     async def die(self, death: Death) -> bool:
         """Play the stage with the death in it; False when the point was not passed. Raises AssertionError when the end
-        is another one than without it.
+        is another one than without it, or the books are not what the venue says.
         """
         self.played += 1
         stage, point = death.reference.stage, self._point(death)
-        strategy_id = f"{stage.key}-{death.number}-{death.passing}"
+        strategy_id = f"{stage.key}-{death.number}-{death.passing}-{death.attempt}"
         try:
             outcome, has_died = await self._play(stage, death, strategy_id)
         except Exception as error:
@@ -93,6 +96,8 @@ class Player:
             if deaths:
                 await stage.play(world, strategy_id)
             outcome = await stage.outcome(world, strategy_id)
+            contradiction = await world.contradiction(strategy_id)
+            assert not contradiction, contradiction
             if stage.tidy is not None:
                 await stage.tidy(world)
             return outcome, bool(deaths)

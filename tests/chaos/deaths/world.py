@@ -25,6 +25,7 @@ from shared.contracts.wire import Message, Meta, headers_of, payload_of
 from shared.core.identity import plan_id
 from tests.chaos.deaths.fail_points import FailPoint, Marks
 from tests.chaos.deaths.lives import Life, Nursery
+from tests.chaos.deaths.venue_account import Books, VenueAccount
 from tests.chaos.deaths.ways import Gate, Way
 from tests.servers import EmbeddedNats
 from tests.services.order_executor.rig import Exchange, ExchangeProcess, eventually
@@ -32,6 +33,7 @@ from tests.services.order_executor.rig import Exchange, ExchangeProcess, eventua
 D = Decimal
 ACK_WAIT_S = 0.4
 PRICES_EVERY_S = 0.05
+TRADED = ("BTC", "ETH", "SOL")
 
 
 class World:
@@ -59,6 +61,10 @@ class World:
         self.quotes: dict[str, tuple[str, str]] = {}
         self.market_time = datetime.now(UTC)
         self.ahead = timedelta()
+        self.account = VenueAccount(self.exchange, TRADED)
+        self.apart = ""
+        self.moves: dict[str, dict[str, dict[str, Decimal]]] = {}  # at venues that are only told of
+        self.funded: dict[str, dict[str, Decimal]] = {}
         self.born = 0
         self._nurseries = nurseries
         self._prices: asyncio.Task[None] | None = None
@@ -76,6 +82,8 @@ class World:
         await self.gate.open()
         self.quotes = await self.exchange.quotes()
         self.market_time = await self.exchange.market_time()
+        await self.account.open()
+        self.books = Books(self.pool)
         for service, nursery in self._nurseries.items():
             self.points[service] = nursery.points
             self.marks[service] = Marks(self.folder / f"{service}.marks", len(nursery.points))
@@ -98,6 +106,7 @@ class World:
                 await self._prices
         await self.way.stop()
         await self.gate.close()
+        await self.account.close()
         await self.exchange.stop()
         await self.client.close()
         await self.pool.close()
@@ -163,6 +172,16 @@ class World:
             subject, payload_of(message), timeout=1, headers={k: str(v) for k, v in headers_of(message, meta).items()}
         )
 
+    async def contradiction(self, strategy_id: str) -> str:
+        """What the venue, the books and the laws say otherwise of each other, the strategy's plan having ended; "" when
+        they agree to the last digit. What one death has done to the account is not held against those after it.
+        """
+        before, self.apart = self.apart, await self.books.unlike(self.account, self.exchange, self.way.orders_seen)
+        if self.apart != before:
+            return self.apart or f"no longer apart: {before}"
+        funded = self.funded.get(strategy_id)
+        return "" if funded is None else await self.books.broken_by(self.account, strategy_id, funded)
+
     async def dead_letters(self, at_least: int = 0) -> int:
         """How many there are, once there are so many."""
 
@@ -208,6 +227,7 @@ class World:
 
     async def fund(self, strategy_id: str, amounts: dict[str, str]) -> None:
         """Give a strategy money of the wallet."""
+        self.funded[strategy_id] = {asset: D(amount) for asset, amount in amounts.items()}
         for asset, amount in amounts.items():
             name = f"fund-{strategy_id}-{asset}"
             command = FundStrategy(
