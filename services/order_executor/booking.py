@@ -1,14 +1,50 @@
-"""Bookings of many plans in one transaction, so that they share its round trips and its write to disk."""
+"""Bookings of many plans in one transaction, so that they share its round trips and its write to disk; what is booked
+already is not booked again.
+"""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.order_executor.records import Evidence
+from services.order_executor.records import Evidence, OrderRecord
+from shared.core.orders import OrderState
 
 log = logging.getLogger(__name__)
+
+FILLED_KEPT = 4_096
+
+
+class FilledOrders:
+    """Orders that were booked as filled lately, with their trades: every fill is told twice, by the reply and by the
+    user stream, and for a filled order the second word changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._trades: dict[str, tuple[str, frozenset[str]]] = {}
+
+    def note(self, orders: Iterable[OrderRecord], evidences: Mapping[str, Sequence[Evidence]]) -> None:
+        """These orders were stored as they are here, with all trades of the evidence (by client order id)."""
+        for order in orders:
+            if order.state is OrderState.FILLED:
+                name = order.client_order_id
+                ids = frozenset(trade for evidence in evidences[name] for trade in trades_of(evidence))
+                self._trades[name] = (order.venue_order_id, ids)
+        while len(self._trades) > FILLED_KEPT:
+            del self._trades[next(iter(self._trades))]
+
+    def has(self, evidence: Evidence) -> bool:
+        """Whether this was booked already, all of it."""
+        if evidence.order is None or (known := self._trades.get(evidence.client_order_id)) is None:
+            return False
+        venue_order_id, trades = known
+        return evidence.order.venue_order_id in {"", venue_order_id} and trades.issuperset(trades_of(evidence))
+
+
+def trades_of(evidence: Evidence) -> list[str]:
+    """The ids of the trades that it tells of."""
+    return [trade.trade_id for trade in evidence.order.trades] if evidence.order is not None else []
 
 
 class Transaction(Protocol):

@@ -44,7 +44,7 @@ class Handlers:
         except UNAVAILABLE as error:
             raise RetryLater(f"the database does not answer: {error!r}") from error
         log.info("plan %s (%s) of %s: %s", plan.plan_id, plan.reason, plan.strategy_id, outcome)
-        if outcome in {"accepted", "duplicate_open"}:
+        if outcome in {"accepted", "begun", "duplicate_open"}:
             self._want(line.asset for line in plan.lines)
 
     async def on_seal(self, command: SealStrategy, meta: Meta) -> None:

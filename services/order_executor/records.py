@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from shared.contracts.plans import RebalancePlanned, TradedWays
+from shared.contracts.plans import PlanClosedSummary, RebalancePlanned, TradedWays
 from shared.core.matching import Side
 from shared.core.money import MAX_DECIMALS, ONE, ZERO, ceil_to_step, exact, plain
 from shared.core.order_styles import OrderKind
@@ -102,11 +102,28 @@ class CycleSizing:
 
 
 @dataclass(frozen=True, slots=True)
+class StrategyRow:
+    """Where a strategy's plans stand. ``sequence``: how often that was told."""
+
+    strategy_id: str
+    venue: str
+    sequence: int = 0
+    fills_total: int = 0
+    last_closed_plan_id: str = ""
+    last_closed: PlanClosedSummary | None = None
+    seal_requested: bool = False
+    sealed: bool = False
+    hold_requested: str = ""
+    held_for: str = ""
+    position_required: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRecord:
     """An accepted plan with everything done for it so far. ``is_open`` False: nothing more will be done.
 
     ``fills``: every fill of the strategy that the plan's holdings do not contain yet, also late ones of earlier plans.
-    ``hurried``: somebody waits for the plan's end (a hold, a seal).
+    ``strategy``: None where nothing was stored yet.
     """
 
     plan: RebalancePlanned
@@ -114,7 +131,12 @@ class PlanRecord:
     orders: tuple[OrderRecord, ...] = ()
     fills: tuple[FillRecord, ...] = ()
     sizing: CycleSizing | None = None
-    hurried: bool = False
+    strategy: StrategyRow | None = None
+
+    @property
+    def hurried(self) -> bool:
+        """Whether somebody waits for the plan's end (a hold, a seal)."""
+        return self.strategy is not None and bool(self.strategy.seal_requested or self.strategy.hold_requested)
 
     @property
     def resting(self) -> tuple[OrderRecord, ...]:
@@ -210,18 +232,17 @@ def concluded(order: OrderRecord, booked_quantity: Decimal, evidences: Iterable[
     """The order after ``evidences``, its fills already booked up to ``booked_quantity``. Steps not in the table of
     ``shared.core.orders`` are late or lagging words and change nothing but what was booked.
     """
-    now = replace(order, filled_quantity=booked_quantity)
+    state, detail, venue_order_id = order.state, order.detail, order.venue_order_id
     for evidence in evidences:
-        to, detail = evidence.state, evidence.detail
+        to = evidence.state
         if evidence.order is not None:
             to = _reported(order, booked_quantity, evidence.order.report)
-            if evidence.order.venue_order_id:
-                now = replace(now, venue_order_id=evidence.order.venue_order_id)
-        if to is not None and to is not now.state and may_become(now.state, to):
-            now = replace(now, state=to, detail=detail or now.detail)
-    most = INFINITY if order.is_by_value and now.state in UNSETTLED else order.quantity
-    settled = state_after_fill(now.state, most, booked_quantity)
-    return now if settled is now.state else replace(now, state=settled)
+            venue_order_id = evidence.order.venue_order_id or venue_order_id
+        if to is not None and to is not state and may_become(state, to):
+            state, detail = to, evidence.detail or detail
+    most = INFINITY if order.is_by_value and state in UNSETTLED else order.quantity
+    state = state_after_fill(state, most, booked_quantity)
+    return replace(order, filled_quantity=booked_quantity, state=state, detail=detail, venue_order_id=venue_order_id)
 
 
 def _reported(order: OrderRecord, booked_quantity: Decimal, report: VenueReport) -> OrderState:

@@ -6,7 +6,7 @@ multiplies or divides money runs inside ``exact()`` (50 digits); sums and compar
 
 import re
 from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal, DecimalException, localcontext
+from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal, DecimalException, getcontext, setcontext
 from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
@@ -29,12 +29,21 @@ _R = TypeVar("_R")
 
 
 def exact(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Run a function in the money context: 50 digits, rounding toward zero, traps as by default."""
+    """Run a function in the money context: 50 digits, rounding toward zero, traps as by default.
+
+    The context itself, not a copy of it for each call: what such functions call is mostly such a function again.
+    """
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with localcontext(MONEY_CONTEXT):
+        before = getcontext()
+        if before is MONEY_CONTEXT:
             return function(*args, **kwargs)
+        setcontext(MONEY_CONTEXT)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            setcontext(before)
 
     return run
 

@@ -1,13 +1,13 @@
 """The outbox: an event is committed with the change it tells of, then relayed to its stream, in order."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+import orjson
 
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
 from shared.core.errors import Stop
@@ -51,7 +51,7 @@ async def enqueue(connection: Any, schema: str, subject: str, message: Message, 
         "ON CONFLICT (message_id) DO NOTHING RETURNING id",
         meta.message_id,
         subject,
-        json.dumps(headers_of(message, meta)),
+        orjson.dumps(headers_of(message, meta)).decode(),
         payload,
     )
     if row is not None:
@@ -190,7 +190,7 @@ class OutboxRelay:
                 window = rows[at : at + size]
                 # One attempt: the others in this transaction must not wait for the retries of one subject.
                 stored, error = await publish_window(
-                    self._broker.jetstream, subject, [(row["payload"], json.loads(row["headers"])) for row in window]
+                    self._broker.jetstream, subject, [(row["payload"], orjson.loads(row["headers"])) for row in window]
                 )
                 done += [row["id"] for row in window[:stored]]
                 if error is not None:

@@ -1,11 +1,13 @@
 """Events of the executor into its outbox, in the caller's transaction, many in one statement."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
+from services.order_executor.adapters.statement import Arguments
 from shared.contracts.wire import Message, Meta, headers_of, payload_of
 
 SOURCE = "order_executor"
@@ -22,25 +24,35 @@ class Announcement:
     causation_id: str = ""
 
 
-_ADD = (
-    "INSERT INTO executor.outbox (message_id, subject, headers, payload) SELECT m, s, h::jsonb, p "
-    "FROM unnest(${}::text[], ${}::text[], ${}::text[], ${}::bytea[]) WITH ORDINALITY e (m, s, h, p, n) ORDER BY n"
-)
+def adding(arguments: Arguments, events: Sequence[Announcement], when: str = "") -> str:
+    """The statement that adds events in order; ``when``: only if that part of the statement around it has rows.
+
+    Ids are never used twice: their facts are made under the strategy's lock.
+    """
+    columns = [
+        arguments(column, kind)
+        for column, kind in zip(_columns(events), ("text[]", "text[]", "text[]", "bytea[]"), strict=True)
+    ]
+    condition = f"WHERE EXISTS (SELECT FROM {when}) " if when else ""
+    return (
+        "INSERT INTO executor.outbox (message_id, subject, headers, payload) SELECT m, s, h::jsonb, p "  # noqa: S608
+        f"FROM unnest({', '.join(columns)}) WITH ORDINALITY e (m, s, h, p, n) {condition}ORDER BY n"
+    )
 
 
 async def add_events(connection: Any, events: Sequence[Announcement]) -> None:
-    """Add events in order. Ids are never used twice: their facts are made under the strategy's lock."""
+    """Add events in order."""
     if events:
-        await connection.execute(_ADD.format(1, 2, 3, 4), *_columns(events))
+        arguments = Arguments()
+        await connection.execute(adding(arguments, events), *arguments.values)
 
 
 async def change_and_tell(
-    connection: Any, change: str, arguments: Sequence[object], events: Sequence[Announcement]
+    connection: Any, change: str, values: Sequence[object], events: Sequence[Announcement]
 ) -> None:
     """Make a change (one statement) and add the events that tell of it, at least one, in one round trip."""
-    first = len(arguments) + 1
-    adding = _ADD.format(*range(first, first + 4))
-    await connection.execute(f"WITH changed AS ({change}) {adding}", *arguments, *_columns(events))
+    arguments = Arguments(values)
+    await connection.execute(f"WITH changed AS ({change}) {adding(arguments, events)}", *arguments.values)
 
 
 def _columns(events: Sequence[Announcement]) -> tuple[list[str], list[str], list[str], list[bytes]]:
@@ -50,6 +62,6 @@ def _columns(events: Sequence[Announcement]) -> tuple[list[str], list[str], list
     return (
         [event.message_id for event in events],
         [event.subject for event in events],
-        [json.dumps(headers_of(event.message, meta)) for event, meta in zip(events, metas, strict=True)],
+        [orjson.dumps(headers_of(event.message, meta)).decode() for event, meta in zip(events, metas, strict=True)],
         [payload_of(event.message) for event in events],
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from services.order_executor.adapters.postgres_plans import create_and_lock, tell_progress
+from services.order_executor.adapters.postgres_strategies import create_and_lock, tell_progress
 from shared.contracts.plans import FreeStrategy, HoldStrategy
 from shared.core.errors import Refused
 

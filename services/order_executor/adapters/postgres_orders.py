@@ -9,12 +9,14 @@ from typing import Any
 
 import asyncpg
 
+from services.order_executor.adapters.postgres_account import superseded
+from services.order_executor.adapters.postgres_at_once import Intents, commit_at_once
 from services.order_executor.adapters.postgres_events import Announcement, change_and_tell
-from services.order_executor.adapters.postgres_plans import StrategyRow, lock_all, lock_strategies_of, tell_progress
-from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_from, sizing_json
-from services.order_executor.booking import BookingQueue
+from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_from
+from services.order_executor.adapters.postgres_strategies import lock_strategies_of, tell_progress
+from services.order_executor.booking import BookingQueue, FilledOrders, trades_of
 from services.order_executor.lease import Lease
-from services.order_executor.records import Evidence, OrderRecord, concluded, may_take
+from services.order_executor.records import Evidence, OrderRecord, StrategyRow, concluded, may_take
 from services.order_executor.steps import Send
 from shared.contracts import subjects
 from shared.contracts.orders import OrderChanged, OrderFilled
@@ -42,62 +44,23 @@ class OrderStore:
         self._venue = venue
         self._lease = lease
         self._bookings = BookingQueue(self._book)
+        self._filled_orders = FilledOrders()
 
-    async def commit_intents(self, send: Send, market_day: date) -> None:
-        """Commit a phase's intents and its sizing. Committing nothing, raises Stop when the lease is lost and
-        RetryLater while the venue is halted. ``market_day``: the market's day, which the daily limit counts by.
+    def intents(self, send: Send, market_day: date) -> Intents:
+        """What is to be committed of a phase. ``market_day``: the market's day, which the daily limit counts by."""
+        return Intents(send, market_day, [self._intended(order, send) for order in send.orders])
+
+    async def commit_intents(self, intents: Intents) -> None:
+        """Commit a phase's intents and its sizing. Committing nothing, raises Stop when the lease is lost or the plan
+        closed, and RetryLater while the venue is halted.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
-            locked = await lock_all(connection, self._lease, self._venue, send.orders[0].strategy_id)
-            if locked.halted is not None:
-                raise RetryLater(f"{self._venue} is halted: {locked.halted}", after_s=HALTED_AGAIN_S)
-            await self.add_intents(connection, send, market_day)
-
-    async def add_intents(self, connection: Any, send: Send, market_day: date) -> None:
-        """The intents, in a transaction in which the lease is held, the venue is not halted and the strategy is locked.
-
-        Raises Stop when the plan is closed.
-        """
-        orders = send.orders
-        plan_id, strategy_id = orders[0].plan_id, orders[0].strategy_id
-        is_open = await connection.fetchval(
-            "UPDATE executor.plans SET sizing = $2::jsonb WHERE plan_id = $1 AND outcome IS NULL RETURNING true",
-            plan_id,
-            sizing_json(send.sizing),
-        )
-        if not is_open:
-            raise Stop(f"plan {plan_id} is closed: somebody else works on it")
-        await change_and_tell(
-            connection,
-            "INSERT INTO executor.orders (client_order_id, plan_id, strategy_id, account, epoch, round, asset, "
-            "quote, symbol, side, quantity, limit_price, send_deadline, state, market_day, kind, detail, "
-            "valued_in, quote_price) "
-            "SELECT c, $1, $2, $3, $4, $5, a, qa, s, d, q, p, $6, 'intended', $7, k, t, v, w "
-            "FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::numeric[], "
-            "$14::numeric[], $15::text[], $16::text[], $17::text[], $18::numeric[]) "
-            "o (c, a, qa, s, d, q, p, k, t, v, w)",
-            (
-                plan_id,
-                strategy_id,
-                self._lease.account,
-                self._lease.epoch,
-                orders[0].round,
-                orders[0].send_deadline,
-                market_day,
-                [order.client_order_id for order in orders],
-                [order.asset for order in orders],
-                [order.quote for order in orders],
-                [order.symbol for order in orders],
-                [order.side.value for order in orders],
-                [order.quantity for order in orders],
-                [order.limit_price for order in orders],
-                [order.kind.value for order in orders],
-                [order.detail for order in orders],
-                [order.valued_in for order in orders],
-                [order.quote_price for order in orders],
-            ),
-            [self._intended(order, send) for order in orders],
-        )
+        standing = await commit_at_once(self._pool, self._lease, self._venue, intents)
+        if not standing.is_ours:
+            raise superseded(self._lease)
+        if standing.halted is not None:
+            raise RetryLater(f"{self._venue} is halted: {standing.halted}", after_s=HALTED_AGAIN_S)
+        if not standing.is_open:
+            raise Stop(f"plan {intents.plan_id} is closed: somebody else works on it")
 
     async def book(self, evidences: Sequence[Evidence]) -> frozenset[str]:
         """THE booking of everything learned of orders: new trades, then the states that follow. Returns the ids of the
@@ -108,17 +71,25 @@ class OrderStore:
 
     async def _book(self, evidences: Sequence[Evidence], *, patient: bool) -> frozenset[str]:
         """See ``booking.Transaction``."""
+        known: set[str] = set()
         by_order: dict[str, list[Evidence]] = {}
         for evidence in evidences:
-            by_order.setdefault(evidence.client_order_id, []).append(evidence)
+            if self._filled_orders.has(evidence):
+                known.update(trades_of(evidence))
+            else:
+                by_order.setdefault(evidence.client_order_id, []).append(evidence)
+        if not by_order:
+            return frozenset(known)
         async with self._pool.acquire() as connection, connection.transaction():
             strategies = await lock_strategies_of(connection, list(by_order), patient=patient)
             orders, closed = await self._orders(connection, list(by_order))
             fills, seen = await self._new_fills(connection, orders, by_order, strategies)
             await self._insert_fills(connection, fills)
-            await self._update_orders(connection, _changes(orders, fills, by_order))
+            changed = _changes(orders, fills, by_order)
+            await self._update_orders(connection, changed)
             await self._count(connection, strategies, fills, closed)
-        return seen
+        self._filled_orders.note(changed, by_order)
+        return seen | known
 
     async def known_venue_orders(self, symbol: str, but: str) -> frozenset[str]:
         """Venue order ids of a symbol that belong to other intents than ``but``, newest 1,000."""

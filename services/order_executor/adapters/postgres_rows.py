@@ -20,12 +20,13 @@ ORDER_COLUMNS = (
     "send_deadline, state, version, venue_order_id, filled_quantity, detail, kind, valued_in, quote_price"
 )
 
+_ORDER_FIELDS = tuple(ORDER_COLUMNS.split(", "))
 _FILL_FIELDS = tuple(field.name for field in fields(FillRecord))
 
 
 def order_from(row: asyncpg.Record) -> OrderRecord:
     """The order of a row with ``ORDER_COLUMNS``."""
-    values: dict[str, Any] = {name.strip(): row[name.strip()] for name in ORDER_COLUMNS.split(",")}
+    values: dict[str, Any] = {name: row[name] for name in _ORDER_FIELDS}
     values["side"] = Side(values["side"])
     values["state"] = OrderState(values["state"])
     values["kind"] = OrderKind(values["kind"])

@@ -1,7 +1,6 @@
 """Dust: /wallets and `trimtab wallet`, with a real ledger behind the gateway."""
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from deploy.command_line import wallet
 from shared.contracts import subjects
 from tests.servers import PostgresServer
 from tests.services.ledger.messages import Scene
-from tests.services.order_executor.rig import Process
 from tests.services.strategy_registry.world import TOKEN, World
-from tests.services.strategy_registry.worlds import running_world
+from tests.services.strategy_registry.worlds import world_with_ledger
 
 pytestmark = pytest.mark.servers
 
@@ -24,13 +22,8 @@ pytestmark = pytest.mark.servers
 def world(
     postgres_server: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    with running_world(postgres_server, migrated_template) as running:
-        environment = {"TRIMTAB_NATS_URL": running.nats_url, "TRIMTAB_POSTGRES_DSN": running.dsn}
-        ledger = Process("services.ledger", environment, tmp_path_factory.mktemp("ledger") / "ledger.log")
-        try:
-            yield running
-        finally:
-            ledger.end(signal.SIGKILL)
+    with world_with_ledger(postgres_server, migrated_template, tmp_path_factory.mktemp("ledger")) as running:
+        yield running
 
 
 @pytest.fixture

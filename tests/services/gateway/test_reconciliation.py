@@ -1,7 +1,6 @@
 """/reconciliation and `trimtab reconcile`, with a real ledger behind the gateway."""
 
 import os
-import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,9 +15,8 @@ from shared.contracts import subjects
 from shared.contracts.orders import DepositObserved
 from shared.contracts.reconciliation import BalanceDiffered, ForeignOrderFound
 from tests.servers import PostgresServer
-from tests.services.order_executor.rig import Process
 from tests.services.strategy_registry.world import TOKEN, World
-from tests.services.strategy_registry.worlds import running_world
+from tests.services.strategy_registry.worlds import world_with_ledger
 
 pytestmark = pytest.mark.servers
 
@@ -29,13 +27,8 @@ D = Decimal
 def world(
     postgres_server: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    with running_world(postgres_server, migrated_template) as running:
-        environment = {"TRIMTAB_NATS_URL": running.nats_url, "TRIMTAB_POSTGRES_DSN": running.dsn}
-        ledger = Process("services.ledger", environment, tmp_path_factory.mktemp("ledger") / "ledger.log")
-        try:
-            yield running
-        finally:
-            ledger.end(signal.SIGKILL)
+    with world_with_ledger(postgres_server, migrated_template, tmp_path_factory.mktemp("ledger")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -79,14 +79,14 @@ async def test_halt_when_orders_flow_stops_the_last_within_a_second_and_books_wh
     written: list[float] = []
     stack.way.on_order = lambda moment: written.append(time.monotonic()) if moment == "before" else None
     plans = [
-        await plan_for(stack.exchange, f"s{number}", THREE, {"USDT": "1000"}, kind="initial") for number in range(40)
+        await plan_for(stack.exchange, f"s{number}", THREE, {"USDT": "1000"}, kind="initial") for number in range(100)
     ]
-    for plan in plans:
-        await stack.send_plan(plan)
-    await eventually(lambda: _true(len(written) >= 10))
+    sending = asyncio.gather(*(stack.send_plan(plan) for plan in plans))
+    await eventually(lambda: _true(len(written) >= 10), pause_s=0)
     asked = time.monotonic()
     await stack.ask(HALT, "h1")
     answered = time.monotonic()
+    await sending
     await eventually(lambda: _true(time.monotonic() > answered + 1.5))
     assert max(written) < asked + 1, "an order was written more than a second after the halt was asked for"
     assert len(written) < 3 * len(plans), "nothing was left to be stopped: the test shows nothing"

@@ -58,7 +58,7 @@ class Books:
             await self.plans.load(name), market(), Terms(D(50), 1, datetime.now(UTC), timedelta(seconds=1))
         )
         assert isinstance(step, Send)
-        await self.orders.commit_intents(step, date(2026, 1, 1))
+        await self.orders.commit_intents(self.orders.intents(step, date(2026, 1, 1)))
         return step.orders
 
     async def say(self, order: OrderRecord, state: OrderState) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from services.order_executor.adapters.binance.dialect import BinanceDialect
 from services.order_executor.adapters.binance.parse import book_of
-from services.order_executor.records import Evidence, OrderRecord, PlanRecord, concluded
+from services.order_executor.records import Evidence, OrderRecord, PlanRecord, StrategyRow, concluded
 from services.order_executor.steps import Close, Market, Send, Terms, next_step
 from services.order_executor.styling import Wait, why_cancelled
 from shared.contracts.plans import OrdersStyled, RebalancePlanned
@@ -22,6 +22,7 @@ from tests.services.order_executor.test_steps import DRIFTED, NOW, TERMS, after,
 D = Decimal
 ALL = replace(TERMS, kinds=frozenset(OrderKind))
 MAKER = OrdersStyled(style=OrderStyle.MAKER, patience_ms=60_000)
+WAITED_FOR = StrategyRow("s1", "paper", seal_requested=True)
 TWAP = OrdersStyled(style=OrderStyle.TWAP, slice_notional=D(30), every_ms=10_000)
 
 
@@ -59,7 +60,7 @@ def test_phase_when_the_venue_takes_the_kind_or_not_is_of_it_or_the_default(
 
 
 def test_maker_when_somebody_waits_or_the_plan_is_an_exit_takes_at_once() -> None:
-    for plan in (replace(styled_record(MAKER), hurried=True), styled_record(MAKER, kind="exit")):
+    for plan in (replace(styled_record(MAKER), strategy=WAITED_FOR), styled_record(MAKER, kind="exit")):
         assert {order.kind for order in sent(next_step(plan, market(), ALL)).orders} == {OrderKind.IOC}
 
 
@@ -88,7 +89,7 @@ def test_twap_when_a_slice_has_gone_out_waits_for_the_next_but_not_with_its_purc
     assert next_step(plan, market(), later(9)) == Wait(NOW + timedelta(seconds=10))
     second = sent(next_step(plan, market(), later(10)))
     assert (second.orders[0].side, second.orders[0].round) == (Side.SELL, 2)
-    hurried = sent(next_step(replace(plan, hurried=True), market(), later(2)))
+    hurried = sent(next_step(replace(plan, strategy=WAITED_FOR), market(), later(2)))
     assert hurried.orders[0].quantity > D("0.06"), "all of it, and now"
 
 
@@ -121,7 +122,7 @@ def test_resting_order_when_the_plan_is_waited_for_is_cancelled() -> None:
     plan = replace(plan, orders=tuple(replace(order, state=OrderState.OPEN) for order in step.orders))
     near = Vicinity(NOW, plan.plan.expires_at, market().quotes["BTC"], 7)
     assert why_cancelled(plan.orders[0], plan, near) == ""
-    assert why_cancelled(plan.orders[0], replace(plan, hurried=True), near) == "the plan is waited for"
+    assert why_cancelled(plan.orders[0], replace(plan, strategy=WAITED_FOR), near) == "the plan is waited for"
     assert (plan.resting, plan.unclear) == (plan.orders, ())
 
 

@@ -5,6 +5,7 @@ Whatever becomes of one, it is nothing to the others.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -118,15 +119,13 @@ class Books:
     async def take(self, plan: RebalancePlanned) -> tuple[str, Send]:
         """Offer the plan together with its first phase."""
         step = self.phase(plan)
-        outcome = await self.plans.accept(
-            plan, META, datetime.now(UTC), lambda connection: self.orders.add_intents(connection, step, TODAY)
-        )
+        outcome = await self.plans.accept(plan, META, datetime.now(UTC), self.orders.intents(step, TODAY))
         return outcome, step
 
     async def intended(self, strategy_id: str) -> OrderRecord:
         """The first order of a plan that was taken."""
         outcome, step = await self.take(self.plan(strategy_id))
-        assert outcome == "accepted"
+        assert outcome == "begun"
         return step.orders[0]
 
     async def count(self, table: str) -> int:
@@ -146,7 +145,7 @@ class Books:
 
 def traded(order: OrderRecord, trade_id: str = "") -> Evidence:
     """The whole order, in one trade."""
-    value = order.quantity * order.limit_price
+    value = (order.quantity * order.limit_price).normalize()
     name = trade_id or f"{order.symbol}:{order.client_order_id}"
     trade = VenueTrade(name, "7", order.symbol, order.quantity, order.limit_price, value, D(0), order.asset, NOW)
     report = VenueReport(is_open=False, executed_quantity=order.quantity)
@@ -201,12 +200,12 @@ async def test_bookings_when_many_come_at_once_number_and_tell_each_strategys_fi
 
 
 async def test_plan_when_its_first_phase_fails_is_not_accepted_either(books: Books) -> None:
-    async def fails(_connection: Any) -> None:
-        raise Stop("no intents")
-
-    with pytest.raises(Stop, match="no intents"):
-        await books.plans.accept(books.plan("s1"), META, datetime.now(UTC), fails)
-    assert [await books.count(table) for table in ("plans", "orders", "outbox")] == [0, 0, 0]
+    plan = books.plan("s1")
+    step = books.phase(plan)
+    twice = replace(step, orders=(*step.orders, step.orders[0]))
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await books.plans.accept(plan, META, datetime.now(UTC), books.orders.intents(twice, TODAY))
+    assert [await books.count(table) for table in ("strategies", "plans", "orders", "outbox")] == [0, 0, 0, 0]
 
 
 async def test_plan_when_the_venue_is_halted_or_the_account_lost_commits_no_intent(books: Books) -> None:
@@ -223,7 +222,7 @@ async def test_plan_when_the_venue_is_halted_or_the_account_lost_commits_no_inte
 async def test_plan_when_it_comes_twice_at_once_has_its_intents_once(books: Books) -> None:
     plan = books.plan("s1")
     done = await asyncio.gather(*(books.take(plan) for _ in range(3)))
-    assert sorted(outcome for outcome, _ in done) == ["accepted", "duplicate_open", "duplicate_open"]
+    assert sorted(outcome for outcome, _ in done) == ["begun", "duplicate_open", "duplicate_open"]
     assert await books.count("orders") == len(done[0][1].orders)
 
 
