@@ -123,7 +123,7 @@ class PlanRecord:
     """An accepted plan with everything done for it so far. ``is_open`` False: nothing more will be done.
 
     ``fills``: every fill of the strategy that the plan's holdings do not contain yet, also late ones of earlier plans.
-    ``strategy``: None where nothing was stored yet.
+    ``strategy``: None where nothing was stored yet; ``phases``: how many were committed.
     """
 
     plan: RebalancePlanned
@@ -132,6 +132,7 @@ class PlanRecord:
     fills: tuple[FillRecord, ...] = ()
     sizing: CycleSizing | None = None
     strategy: StrategyRow | None = None
+    phases: int = 0
 
     @property
     def hurried(self) -> bool:

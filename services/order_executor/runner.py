@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -71,14 +71,8 @@ class _Ready:
     deadline: float
 
 
-_Outcome = tuple[Evidence, OrderRefused | NotSent | None]
-"""What was learned of an order, and why it is not at the venue."""
-
-
 class PlanRunners:
-    """One task per open plan, at most ``concurrent_plans`` of them in the room between a look at the market and the
-    venue's replies. What only Postgres is needed for goes on beside it.
-    """
+    """One task per open plan, at most ``concurrent_plans`` of them at work."""
 
     def __init__(self, tools: Tools, limits: Limits, stop: Callable[[Stop], None]) -> None:
         self._tools = tools
@@ -157,8 +151,13 @@ class PlanRunners:
             try:
                 if may_rest:
                     await self._while_resting(plan_id)
-                first, ready = ready, None
-                wait_s = await self._work(plan_id, first)
+                if ready is None:
+                    await self._room.acquire()
+                try:
+                    wait_s = await self._work(plan_id, ready)
+                finally:
+                    ready = None
+                    self._room.release()
                 if wait_s is None:
                     break
                 await asyncio.sleep(wait_s)
@@ -199,7 +198,7 @@ class PlanRunners:
 
     async def _work(self, plan_id: str, ready: _Ready | None) -> float | None:
         """Go on with a plan until it is closed, or has to wait: so many seconds. Raises Stop, RetryLater, or whatever
-        interrupted it. ``ready``: what goes out first, in a room that is taken already.
+        interrupted it.
         """
         tools = self._tools
         if ready is not None:
@@ -208,48 +207,31 @@ class PlanRunners:
         while record.is_open and not self._is_ending:
             if record.resting and not record.unclear:
                 return 0.0
-            await self._room.acquire()
-            done: Wait | Close | _Ready | None = None
-            try:
-                done = await self._next(record)
-            finally:
-                if not isinstance(done, _Ready):
-                    self._room.release()
-            if isinstance(done, _Ready):
-                await self._go_out(done)
-            elif isinstance(done, Wait):
-                return min(max((done.until - datetime.now(UTC)).total_seconds(), 0.0), LOOK_AGAIN_AT_WAIT_S)
-            elif isinstance(done, Close):
-                is_closed = await tools.plans.close(record, done, tools.market.market_time)
+            if record.unclear:
+                record = await self._resolver.settle(record, lambda: tools.plans.load(plan_id))
+                tools.wake()
+                continue
+            await tools.reconciled()
+            market = await self._usable_market(record)
+            step = next_step(record, market, self._terms())
+            if isinstance(step, Send) and styling_of(record).depth_share_pct is not None:
+                market = await self._with_books(step, market)
+                step = next_step(record, market, self._terms())
+            if isinstance(step, Wait):
+                return min(max((step.until - datetime.now(UTC)).total_seconds(), 0.0), LOOK_AGAIN_AT_WAIT_S)
+            if isinstance(step, Close):
+                step = with_stale_named(step, market)
+                if tools.guards.switch.reason is not None and step.outcome is not PlanOutcome.COMPLETED:
+                    step = with_detail(step, "halted")
+                is_closed = await tools.plans.close(record, step, tools.market.market_time)
                 tools.wake()
                 if is_closed:
-                    log.info("plan %s closed: %s %s", plan_id, done.outcome.value, done.detail)
+                    log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
                     return None
+            else:
+                await self._send(step, record)
             record = await tools.plans.load(plan_id)
         return None
-
-    async def _next(self, record: PlanRecord) -> Wait | Close | _Ready | None:
-        """The plan's next step by the market as it is now; a phase has its intents committed then. None: unclear orders
-        were settled, which may change everything.
-        """
-        tools = self._tools
-        if record.unclear:
-            await self._resolver.settle(record, lambda: tools.plans.load(record.plan.plan_id))
-            tools.wake()
-            return None
-        await tools.reconciled()
-        market = await self._usable_market(record)
-        step = next_step(record, market, self._terms())
-        if isinstance(step, Send) and styling_of(record).depth_share_pct is not None:
-            market = await self._with_books(step, market)
-            step = next_step(record, market, self._terms())
-        if isinstance(step, Send):
-            return await self._committed(step, record)
-        if isinstance(step, Close):
-            step = with_stale_named(step, market)
-            if tools.guards.switch.reason is not None and step.outcome is not PlanOutcome.COMPLETED:
-                step = with_detail(step, "halted")
-        return step
 
     async def _with_books(self, step: Send, market: Market) -> Market:
         """The market with the books of what is about to be traded; one that cannot be read is not known."""
@@ -303,35 +285,27 @@ class PlanRunners:
         deadline = time.monotonic() + self._limits.send_within.total_seconds()
         return _Ready(step, record, self._tools.guards.phase(record, step.orders), deadline)
 
-    async def _committed(self, step: Send, record: PlanRecord) -> _Ready:
-        """Commit the intents. Raises RetryLater while halted."""
+    async def _send(self, step: Send, record: PlanRecord) -> None:
+        """Commit the intents and let them go out. Raises RetryLater while halted."""
         if (halted := self._tools.guards.switch.reason) is not None:
             raise RetryLater(f"halted: {halted}")
-        ready, orders = self._ready(step, record), self._tools.orders
+        ready = self._ready(step, record)
+        orders = self._tools.orders
         await orders.commit_intents(orders.intents(step, ready.guards.market_day))
-        return ready
+        await self._go_out(ready)
 
     async def _go_out(self, ready: _Ready) -> None:
-        """Send all orders of a phase at once, their intents being committed, and book all replies together. The room is
-        free for others as soon as the replies are there.
-        """
+        """Send all orders of a phase at once, their intents being committed, and book all replies together."""
         step, record, phase = ready.step, ready.record, ready.guards
-        try:
-            guard = self._guard(ready.deadline, record.plan.expires_at)
-            outcomes = await asyncio.gather(
-                *(self._place(order, record, self._guarded(order, guard, phase)) for order in step.orders)
-            )
-        finally:
-            self._room.release()
+        guard = self._guard(ready.deadline, record.plan.expires_at)
+        outcomes = await asyncio.gather(
+            *(self._place(order, record, self._guarded(order, guard, phase)) for order in step.orders)
+        )
         for order, (evidence, _) in zip(step.orders, outcomes, strict=True):
             phase.ended(order, evidence.state, evidence.order.report if evidence.order is not None else None)
         phase.close()
         await self._tools.orders.book([evidence for evidence, _ in outcomes])
         self._tools.wake()
-        await self._after(step, outcomes, record)
-
-    async def _after(self, step: Send, outcomes: Sequence[_Outcome], record: PlanRecord) -> None:
-        """Wait after a phase in which something did not trade. Raises Stop when the venue shuts us out."""
         refusals = [refusal for _, refusal in outcomes if refusal is not None]
         for refusal in refusals:
             log.warning("plan %s: order refused or withheld: %s", record.plan.plan_id, refusal)
@@ -372,7 +346,9 @@ class PlanRunners:
         """The guard of one order: the limits come last, because an order that passes them counts as sent."""
         return lambda: guard() or phase.refuse(order)
 
-    async def _place(self, order: OrderRecord, record: PlanRecord, guard: Callable[[], str | None]) -> _Outcome:
+    async def _place(
+        self, order: OrderRecord, record: PlanRecord, guard: Callable[[], str | None]
+    ) -> tuple[Evidence, OrderRefused | NotSent | None]:
         name = order.client_order_id
         try:
             return Evidence(name, order=await self._tools.venue.place_order(order.request(), guard)), None

@@ -31,7 +31,8 @@ _R = TypeVar("_R")
 def exact(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Run a function in the money context: 50 digits, rounding toward zero, traps as by default.
 
-    The context itself, not a copy of it for each call: what such functions call is mostly such a function again.
+    The context itself, not a copy of it for each call: what such functions call is mostly such a function again. Nobody
+    may change what ``getcontext()`` returns in there.
     """
 
     @wraps(function)

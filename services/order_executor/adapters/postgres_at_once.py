@@ -22,7 +22,7 @@ from services.order_executor.adapters.postgres_strategies import (
 )
 from services.order_executor.adapters.statement import Arguments
 from services.order_executor.lease import Lease
-from services.order_executor.records import StrategyRow
+from services.order_executor.records import PlanRecord, StrategyRow
 from services.order_executor.steps import Close, Send
 from shared.contracts.plans import PlanClosedSummary, RebalancePlanned
 from shared.contracts.wire import Meta
@@ -53,8 +53,8 @@ class Intents:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether the account was ours, why it is halted (None: it is not), whether the plan was open. Only with all three
-    in order anything was changed.
+    """Whether the account was ours, why it is halted (None: it is not), whether the plan was open. Something was
+    changed only if all three are in order.
     """
 
     is_ours: bool
@@ -68,7 +68,8 @@ async def commit_at_once(connection: Any, lease: Lease, venue: str, intents: Int
     parts = [
         lease_and_switch(arguments, lease, venue),
         locked_strategy(arguments, intents.strategy_id, "switch"),
-        f"plan AS (UPDATE executor.plans SET sizing = {arguments(sizing_json(intents.step.sizing), 'jsonb')} "  # noqa: S608
+        "plan AS (UPDATE executor.plans SET phases = phases + 1, "  # noqa: S608
+        f"sizing = {arguments(sizing_json(intents.step.sizing), 'jsonb')} "
         f"WHERE plan_id = {arguments(intents.plan_id)} AND outcome IS NULL AND (SELECT count(*) FROM strategy) > 0 "
         "AND (SELECT is_ours FROM lease) AND NOT EXISTS (SELECT FROM switch WHERE halted) RETURNING plan_id)",
         _intents(arguments, lease, intents),
@@ -96,11 +97,11 @@ async def accept_at_once(
         lease_and_switch(arguments, lease, plan.venue),
         *_save_as_read(arguments, read, saved),
         "plan AS (INSERT INTO executor.plans (plan_id, strategy_id, position_version, previous_plan_id, body, "  # noqa: S608
-        "message_id, sizing) SELECT "
+        "message_id, sizing, phases) SELECT "
         + arguments.all(plan.plan_id, plan.strategy_id, plan.position_version, plan.previous_plan_id)
         + f", {arguments(plan.model_dump_json(), 'jsonb')}, {arguments(meta.message_id)}, "
         + arguments(sizing_json(intents.step.sizing) if intents is not None else None, "jsonb")
-        + " FROM saved RETURNING plan_id)",
+        + f", {arguments(0 if intents is None else 1)} FROM saved RETURNING plan_id)",
         *([_intents(arguments, lease, intents)] if intents is not None else ()),
     ]
     told = [progress(saved, "accepted", plan.plan_id, meta.message_id), *(intents.told if intents is not None else ())]
@@ -113,11 +114,12 @@ async def accept_at_once(
 
 
 async def close_at_once(
-    connection: Any, plan: RebalancePlanned, close: Close, summary: PlanClosedSummary, read: StrategyRow
+    connection: Any, record: PlanRecord, close: Close, summary: PlanClosedSummary, read: StrategyRow
 ) -> bool:
-    """Close a plan; False, and nothing changed, unless it is open with no order unsettled, and the strategy's row still
-    as ``read``.
+    """Close a plan; False, and nothing changed, unless it is open with no order unsettled, with as many phases as in
+    ``record``, and the strategy's row still as ``read``.
     """
+    plan = record.plan
     saved = replace(read, sequence=read.sequence + 1, last_closed=summary, last_closed_plan_id=plan.plan_id)
     arguments = Arguments()
     plan_id = arguments(plan.plan_id, "text")
@@ -126,12 +128,13 @@ async def close_at_once(
         # Nothing but one row, so that there is something to lock the strategy after.
         "first AS MATERIALIZED (SELECT)",
         locked_strategy(arguments, read.strategy_id, "first", _as_read(arguments, read)),
-        # Locked, so that those are seen which came back to life after the statement began.
+        # Locked, so that those are seen which came back to life after the statement began. What was inserted since
+        # cannot be seen: the plan's row tells of it.
         f"held AS MATERIALIZED (SELECT state FROM executor.orders WHERE plan_id = {plan_id} "  # noqa: S608
         "AND (SELECT count(*) FROM strategy) > 0 FOR SHARE)",
         f"closed AS (UPDATE executor.plans SET outcome = {arguments(close.outcome.value)}, "  # noqa: S608
         f"detail = {arguments(close.detail)}, closed_at = {arguments(summary.closed_at)} WHERE plan_id = {plan_id} "
-        "AND outcome IS NULL AND (SELECT count(*) FROM strategy) > 0 "
+        f"AND outcome IS NULL AND phases = {arguments(record.phases)} AND (SELECT count(*) FROM strategy) > 0 "
         f"AND NOT EXISTS (SELECT FROM held WHERE state = ANY({unsettled})) RETURNING plan_id)",
         f"saved AS ({saving(arguments, saved)} AND EXISTS (SELECT FROM closed) RETURNING strategy_id)",
         f"events AS ({adding(arguments, [progress(saved, 'closed', None, plan.plan_id)], 'closed')})",

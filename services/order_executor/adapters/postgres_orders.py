@@ -37,7 +37,7 @@ class _NewFill:
 
 
 class OrderStore:
-    """Orders and fills of one venue account. Every method is one transaction."""
+    """Orders and fills of one venue account. Every method changes what it changes in one transaction."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", venue: str, lease: Lease) -> None:
         self._pool = pool

@@ -29,7 +29,7 @@ from shared.core.situation import EXIT
 _OF_STRATEGY = ", ".join(f"s.{name}" for name in STRATEGY_COLUMNS.split(", "))
 # One statement, so one snapshot and one round trip.
 _LOAD = f"""
-SELECT p.body, p.sizing, p.outcome, {_OF_STRATEGY},
+SELECT p.body, p.sizing, p.outcome, p.phases, {_OF_STRATEGY},
     ARRAY(SELECT o FROM executor.orders o WHERE o.plan_id = p.plan_id ORDER BY o.round, o.symbol) AS orders,
     ARRAY(SELECT f FROM executor.fills f WHERE f.strategy_id = p.strategy_id
           AND f.fill_number > (p.body->>'fills_seen')::bigint ORDER BY f.fill_number) AS fills,
@@ -50,7 +50,7 @@ _ON_ARRIVAL = {"expired": "expired_on_arrival", "halted": "halted"}
 
 
 class PlanStore:
-    """Plans of the executor's schema. Every method is one transaction.
+    """Plans of the executor's schema. Every method changes what it changes in one transaction.
 
     With a lease, plans are taken only while it is ours: one that is taken after a take-over would wait for ever,
     because the new writer has looked for open plans already.
@@ -125,6 +125,7 @@ class PlanStore:
             fills=tuple(fill_from({**of, **fill}) for of, fill in zip(row["filled"], row["fills"], strict=True)),
             sizing=sizing_from(row["sizing"]),
             strategy=strategy_from(row),
+            phases=row["phases"],
         )
 
     async def close(self, record: PlanRecord, close: Close, market_time: datetime) -> bool:
@@ -136,7 +137,7 @@ class PlanStore:
         summary = summary.model_copy(update={"orders": len(record.orders), "fills": len(record.fills)})
         is_usual = not record.hurried and read is not None and read.fills_total == plan.fills_seen + len(record.fills)
         async with self._pool.acquire() as connection:
-            if read is not None and is_usual and await close_at_once(connection, plan, close, summary, read):
+            if read is not None and is_usual and await close_at_once(connection, record, close, summary, read):
                 return True
             async with connection.transaction():
                 return await self._close(connection, record, close, summary)

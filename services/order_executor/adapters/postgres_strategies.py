@@ -77,7 +77,9 @@ def lease_and_switch(arguments: Arguments, lease: Lease | None, venue: str) -> s
 
 
 def locked_strategy(arguments: Arguments, strategy_id: str, after: str, condition: str = "") -> str:
-    """Part ``strategy`` of a statement: the row, locked after the rows of the part ``after``."""
+    """Part ``strategy`` of a statement: the row, locked after the rows of the part ``after``, however many: what is
+    said of their number is always true, and makes PostgreSQL lock them first.
+    """
     return (
         f"strategy AS MATERIALIZED (SELECT {STRATEGY_COLUMNS} FROM executor.strategies "  # noqa: S608
         f"WHERE strategy_id = {arguments(strategy_id)}{condition} AND (SELECT count(*) FROM {after}) >= 0 FOR UPDATE)"

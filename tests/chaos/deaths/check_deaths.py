@@ -99,7 +99,7 @@ NOT_PASSED = (
     ("runner.py", "PlanRunners._tend", "", "orders that rest: the executor dies under them in test_styles"),
     ("runner.py", "PlanRunners._while_resting", "", "orders that rest: the executor dies under them in test_styles"),
     ("runner.py", "PlanRunners._with_books", "", "reads the venue's book for slices and keeps nothing"),
-    ("runner.py", "PlanRunners._next", "_with_books", "reads the venue's book for slices and keeps nothing"),
+    ("runner.py", "PlanRunners._work", "_with_books", "reads the venue's book for slices and keeps nothing"),
     ("ccxt_venue.py", "CcxtVenue.fetch_book", "", "reads the venue's book for slices and keeps nothing"),
     ("adapters/wire.py", "Wire.tell", "", "cancels what rests: the executor dies under it in test_styles"),
     ("postgres_answers.py", "", "", "reads for an answer and keeps nothing"),
