@@ -68,16 +68,22 @@ SCOPES = MappingProxyType(
 )
 """Where each rule set keeps client order ids unique, as the executor knows it."""
 CASES = 200
-"""Orders hit by each fault under each rule set in the normal run."""
+"""Orders that each fault is to hit under each rule set in the normal run."""
+SPARE = 20
+"""One of so many is hit beyond them: where the machine is slow, a request outlives the receive window and the venue
+refuses it, and what a fault does to its reply is no case."""
 
 
 @dataclass
 class Tally:
-    """What was injected, and what became of the orders it hit."""
+    """What was injected, and what became of the orders it hit. ``taken``: hits whose order is in the venue's own book;
+    ``states``: by fault, whether the venue has the order, and what the executor has concluded.
+    """
 
     hits: Counter[str] = field(default_factory=Counter)
+    taken: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
-    states: Counter[tuple[str, str]] = field(default_factory=Counter)
+    states: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
     orders: int = 0
     arrived: int = 0
     fills: int = 0
@@ -85,6 +91,7 @@ class Tally:
     def add(self, other: "Tally") -> None:
         for mine, its in (
             (self.hits, other.hits),
+            (self.taken, other.taken),
             (self.unknown, other.unknown),
             (self.states, other.states),
         ):
@@ -100,9 +107,10 @@ class Tally:
         ]
         for name in FAULTS:
             ends = ", ".join(
-                f"{count} {state}" for (fault, state), count in sorted(self.states.items()) if fault == name
+                f"{count} {state}" for (fault, _, state), count in sorted(self.states.items()) if fault == name
             )
-            lines.append(f"  {name:14} {self.hits[name]:5} hit, {self.unknown[name]:5} unknown; then {ends}")
+            counts = f"{self.hits[name]:5} hit, {self.taken[name]:5} at the venue, {self.unknown[name]:5} unknown"
+            lines.append(f"  {name:14} {counts}; then {ends}")
         return "\n".join(lines)
 
 
@@ -134,8 +142,8 @@ async def measure(stack: Stack, identity: IdentityName, cases: int, seed: int) -
         log = await exchange.call("GET", "/control/faults/log")
     finally:
         await exchange.call("DELETE", "/control/faults")
-    tally = await _tally(stack, {number: name for name, number in rules.items()}, log)
     await exchange.call("POST", "/control/conditions", Conditions().model_dump(mode="json"))
+    tally = await _tally(stack, {number: name for name, number in rules.items()}, log)
     await check_books(stack)
     return tally
 
@@ -212,20 +220,29 @@ def _plan_like(pattern: RebalancePlanned, strategy_id: str) -> RebalancePlanned:
 
 async def _tally(stack: Stack, names: Mapping[int, str], log: list[dict[str, Any]]) -> Tally:
     rows = {row["client_order_id"]: row for row in await stack.rows("SELECT * FROM executor.orders")}
+    at_venue = {order["clientOrderId"] for order in await stack.exchange.orders()}
     tally = Tally(orders=len(rows), fills=len(await stack.rows("SELECT FROM executor.fills")))
     tally.arrived = sum(row["venue_order_id"] != "" for row in rows.values())
     for entry in log:
         if entry["rule"] not in names:
             continue
         name, row = names[entry["rule"]], rows[entry["client_order_id"]]
+        is_taken = row["client_order_id"] in at_venue
         tally.hits[name] += 1
+        tally.taken[name] += is_taken
         tally.unknown[name] += row["was_unknown"]
-        tally.states[name, row["state"]] += 1
+        tally.states[name, is_taken, row["state"]] += 1
     return tally
 
 
 def wanted_hits(name: str, cases: int) -> int:
-    """How many orders a fault is to hit."""
+    """How many orders a fault is to hit, those to spare with them."""
+    wanted = wanted_cases(name, cases)
+    return wanted + ceil(wanted / SPARE)
+
+
+def wanted_cases(name: str, cases: int) -> int:
+    """How many orders a fault must have hit at least."""
     return cases // 4 if name in BESIDE else cases
 
 
@@ -244,16 +261,17 @@ def rule_sets(*scopes: Scope) -> "pytest.MarkDecorator":
 
 
 def check(tally: Tally, cases: int) -> None:
-    """Each fault has hit as often as it should, left the outcome open each time, and ended as it must."""
+    """Each fault has hit as often as it should, left the outcome open each time, and ended as the venue's book says."""
     for name in FAULTS:
-        hits, unknown = tally.hits[name], tally.unknown[name]
-        assert hits == wanted_hits(name, cases), f"{name}: {hits} of {wanted_hits(name, cases)} cases"
+        hits, taken, unknown = tally.hits[name], tally.taken[name], tally.unknown[name]
+        assert hits == wanted_hits(name, cases), f"{name}: {hits} of {wanted_hits(name, cases)} hits"
         assert hits, f"{name}: no case, which proves nothing"
         assert unknown == hits or name in NOT_OPEN, f"{name}: only {unknown} of {hits} outcomes were unknown"
-        states = {state for fault, state in tally.states if fault == name}
-        if name in MAY_ARRIVE:
-            assert "filled" in states, f"{name}: {states}"
-            assert states <= {"filled", "absent"}, f"{name}: {states}"
-            continue
-        wanted = {"absent"} if name in NEVER_ARRIVE else {"filled"}
-        assert states == wanted, f"{name}: {states}, not {wanted}"
+        if name in NEVER_ARRIVE:
+            assert taken == 0, f"{name}: {taken} orders are at the venue"
+        else:
+            wanted = 1 if name in MAY_ARRIVE else wanted_cases(name, cases)
+            assert taken >= wanted, f"{name}: {taken} of {hits} orders came to the venue, {wanted} should"
+        for (fault, is_taken, state), count in tally.states.items():
+            right = {"filled"} if is_taken else ({"absent", "rejected"} if name in NOT_OPEN else {"absent"})
+            assert fault != name or state in right, f"{name}: {count} {state}, not {right}, at the venue: {is_taken}"

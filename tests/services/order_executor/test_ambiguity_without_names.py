@@ -4,7 +4,7 @@ import pytest
 
 from services.simulated_exchange.identity import IdentityName
 from shared.venues.capabilities import Scope
-from tests.services.order_executor.ambiguity import SCOPES, Tally, check, prove, rule_sets
+from tests.services.order_executor.ambiguity import SCOPES, prove, rule_sets
 from tests.services.order_executor.rig import Stack
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
@@ -20,8 +20,3 @@ async def test_orders_when_replies_do_not_tell_are_at_the_venue_once_and_booked_
 def test_rule_sets_when_told_apart_by_scope_are_all_proven() -> None:
     proven = {Scope.OPEN_ORDERS, Scope.EVER, Scope.DAY, Scope.UNSTATED}
     assert {identity for identity, scope in SCOPES.items() if scope in proven} == set(IdentityName)
-
-
-def test_check_when_no_outcome_was_unknown_fails() -> None:
-    with pytest.raises(AssertionError, match="proves nothing"):
-        check(Tally(), 0)

@@ -38,8 +38,13 @@ async def test_plan_when_every_reply_of_a_phase_is_ambiguous_sends_each_intent_o
     first = [row for row in orders if row["round"] == min(order["round"] for order in orders)]
     assert len(first) == 3
     assert all(row["was_unknown"] for row in first)
-    absent = {"lost_request", "5xx_before"}
-    assert {row["state"] for row in first} == ({"absent"} if fault in absent else {"filled"})
+    # Where the machine is slow, a request can be given up before the way has passed it on: the venue's book decides.
+    at_venue = {order["clientOrderId"] for order in await stack.exchange.orders()}
+    assert {row["client_order_id"] for row in first if row["state"] == "filled"} == at_venue & {
+        row["client_order_id"] for row in first
+    }
+    assert {row["state"] for row in first} <= {"filled", "absent"}
+    assert any(row["state"] == "filled" for row in first) == (fault not in {"lost_request", "5xx_before"})
     assert len(stack.way.orders_seen) == len(orders)
     await check_books(stack)
 
