@@ -119,7 +119,7 @@ class Executor:
 
         await self._want_direct_pairs(pool)
         guards = self.guards = await self._send_guards(pool, switch)
-        plans, orders = PlanStore(pool, lease), OrderStore(pool, settings.venue_name, lease)
+        plans, orders = PlanStore(pool, lease), await self._order_store(pool, lease)
         reconciler = self._reconciler(pool, accounts, lease, orders, relay.wake)
         tools = Tools(
             self._venue,
@@ -188,6 +188,11 @@ class Executor:
     def _follow_prices(self) -> Coroutine[Any, Any, None]:
         subject = subjects.price_snapshots(self._settings.venue_name)
         return Follower(self._broker, "PRICE_SNAPSHOTS", [subject], self._market.on_snapshot).run()
+
+    async def _order_store(self, pool: Any, lease: Lease) -> OrderStore:
+        orders = OrderStore(pool, self._settings.venue_name, lease)
+        await orders.recall_fees()
+        return orders
 
     async def _want_direct_pairs(self, pool: Any) -> None:
         """Have the pairs listed that the strategies there are may be routed through, before their next plans come."""

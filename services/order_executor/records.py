@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from shared.contracts.plans import PlanClosedSummary, RebalancePlanned, TradedWays
 from shared.core.matching import Side
@@ -200,15 +201,22 @@ def traded_on(fills: Iterable[FillRecord], side: Side, quote: str) -> frozenset[
 
 
 @exact
-def may_take(order: OrderRecord, buying_costs: Decimal) -> dict[str, Decimal]:
+def may_take(
+    order: OrderRecord, buying_costs: Decimal, third_fee: Mapping[str, Decimal] = MappingProxyType({})
+) -> dict[str, Decimal]:
     """What an order may take at most of what the strategy holds, by asset: a sale what it sells, a purchase its worth
-    at the limit times ``buying_costs``, rounded up to 18 decimals. A fee in a third asset is the venue's choice, which
-    nobody knows before the fill: it is not in it.
+    at the limit times ``buying_costs``, rounded up to 18 decimals; and ``third_fee``, its fee where the venue takes
+    that from a third asset that the strategy holds.
     """
     if order.side is Side.SELL:
-        return {order.asset: order.quantity}
-    worth = ceil_to_step(order.quantity * order.limit_price * buying_costs, _SMALLEST_AMOUNT)
-    return {order.quote: Decimal(plain(worth))}
+        most = {order.asset: order.quantity}
+    else:
+        worth = ceil_to_step(order.quantity * order.limit_price * buying_costs, _SMALLEST_AMOUNT)
+        most = {order.quote: worth}
+    for asset, fee in third_fee.items():
+        if fee > 0:
+            most[asset] = most.get(asset, ZERO) + fee
+    return {asset: Decimal(plain(amount)) for asset, amount in most.items()}
 
 
 def targets_of(plan: RebalancePlanned) -> dict[str, Decimal]:

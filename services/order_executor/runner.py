@@ -257,7 +257,7 @@ class PlanRunners:
         wanted = [line.asset for line in plan.lines if line.asset != plan.quote]
         patience_ends = time.monotonic() + self._limits.quotes_wait_s
         while True:
-            market = view.look(wanted)
+            market = replace(view.look(wanted), fee_asset=self._tools.orders.third_fees.asset)
             is_behind = view.market_time < plan.market_time
             if not (market.stale or is_behind) or datetime.now(UTC) >= plan.expires_at:
                 return market
@@ -268,7 +268,8 @@ class PlanRunners:
     def _first_phase(self, plan: RebalancePlanned) -> _Ready | None:
         """The first phase of a plan that nothing was done for yet; None when something has to be waited for first."""
         tools, record = self._tools, PlanRecord(plan, is_open=True)
-        market = tools.market.look(line.asset for line in plan.lines if line.asset != plan.quote)
+        found = tools.market.look(line.asset for line in plan.lines if line.asset != plan.quote)
+        market = replace(found, fee_asset=tools.orders.third_fees.asset)
         if market.stale or tools.market.market_time < plan.market_time or not tools.is_reconciled():
             return None
         if tools.guards.switch.reason is not None or styling_of(record).depth_share_pct is not None:

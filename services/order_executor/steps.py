@@ -29,7 +29,9 @@ from services.order_executor.records import (
     ways_of,
 )
 from services.order_executor.styling import Occasion, Phase, Wait, styled, styling_of
+from services.order_executor.third_fees import fees_at_most
 from shared.core.errors import Refused
+from shared.core.fee_reserve import keep_fees
 from shared.core.identity import client_order_id
 from shared.core.legs import smallest_order
 from shared.core.market import Instruments, Quotes
@@ -60,7 +62,8 @@ _DRIFT_UNIT = Decimal("1e-9")
 class Market:
     """Quotes fit to trade on and the instruments, for one look; ``stale`` names held or wanted assets without one,
     ``unreconciled`` those that are not traded because venue and books differ. ``books``: see ``styling.Occasion``.
-    ``pairs``: direct pairs between the assets that are fit to trade on.
+    ``pairs``: direct pairs between the assets that are fit to trade on. ``fee_asset``: the third asset that the venue
+    takes its fees from, "" where it takes none.
     """
 
     quotes: Quotes
@@ -69,6 +72,7 @@ class Market:
     unreconciled: frozenset[str] = frozenset()
     books: Mapping[str, Book | None] = field(default_factory=dict)
     pairs: tuple[DirectPair, ...] = ()
+    fee_asset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,15 @@ class Terms:
 class Send:
     """Commit these intents with this sizing, then send them all at once.
 
-    ``buying_costs``: by symbol, money a purchase takes for each 1 it is worth; 1 where it is not said.
+    ``buying_costs``: by symbol, money a purchase takes for each 1 it is worth; 1 where it is not said. ``third_fees``:
+    by client order id, what the fee may take of ``fee_asset``, where the strategy holds any.
     """
 
     orders: tuple[OrderRecord, ...]
     sizing: CycleSizing
     buying_costs: Mapping[str, Decimal] = field(default_factory=dict)
+    fee_asset: str = ""
+    third_fees: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,8 @@ def _new_cycle(record: PlanRecord, market: Market, terms: Terms, cycle: int) -> 
 
 
 def _sells(record: PlanRecord, planning: PlanningInput) -> Sizing:
-    return raising_orders(planning) if record.plan.kind == WITHDRAW else sell_orders(planning)
+    sizing = raising_orders(planning) if record.plan.kind == WITHDRAW else sell_orders(planning)
+    return keep_fees(sizing, planning)
 
 
 def _buys(planning: PlanningInput, cycle: int) -> Sizing:
@@ -198,6 +206,7 @@ def _planning(record: PlanRecord, market: Market, terms: Terms, prices: Mapping[
         sold=traded_on(record.fills, Side.SELL, record.plan.quote),
         bought=traded_on(record.fills, Side.BUY, record.plan.quote),
         ways=ways_of(record.plan, holdings),
+        fee_asset=market.fee_asset,
     )
 
 
@@ -234,7 +243,8 @@ def _send(record: PlanRecord, sized: _Sized, market: Market, terms: Terms) -> Se
     sliced_at = terms.now if phase.is_sliced else cycle.sliced_at if is_same_cycle else None
     traded = (*market.instruments.values(), *(pair.instrument for pair in market.pairs))
     costs = {one.symbol: one.buying_costs for one in traded}
-    return Send(orders, replace(cycle, sliced_at=sliced_at), costs)
+    fees = fees_at_most(orders, sized.planning, market.pairs)
+    return Send(orders, replace(cycle, sliced_at=sliced_at), costs, market.fee_asset, fees)
 
 
 def _routes(

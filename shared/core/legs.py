@@ -21,7 +21,8 @@ class PlanningInput:
     limits follow the market, so it comes to rest however the market moves. ``sold`` / ``bought`` name assets already
     traded by the same plan: they are traded back for their own sake only by more than their ``smallest_order``.
     ``slippage_bps`` bounds the limit price away from the bid or ask. ``ways``: the one side on which an asset may be
-    traded, when not both (see ``shared.core.one_way``).
+    traded, when not both (see ``shared.core.one_way``). ``fee_asset``: what the venue takes its fees from, where that
+    is a third asset (see ``shared.core.fee_reserve``).
     """
 
     targets_pct: Mapping[str, Decimal]
@@ -34,6 +35,7 @@ class PlanningInput:
     sold: frozenset[str] = frozenset()
     bought: frozenset[str] = frozenset()
     ways: Mapping[str, Side] = field(default_factory=dict)
+    fee_asset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,12 @@ def smallest_order(planning: PlanningInput, instrument: Instrument, price: Decim
     return (least + instrument.lot_step) * price
 
 
+def least_quantity(instrument: Instrument, price: Decimal) -> Decimal:
+    """The smallest quantity that the filters allow at ``price``, in whole lots."""
+    smallest = max(instrument.min_quantity, instrument.min_notional / price, instrument.lot_step)
+    return ceil_to_step(smallest, instrument.lot_step)
+
+
 def market_price(planning: PlanningInput, asset: str, otherwise: Decimal) -> Decimal:
     """The bid of an asset; ``otherwise`` without a quote."""
     quoted = planning.quotes.get(asset)
@@ -155,8 +163,7 @@ def gaps_on(
         limit = _limit(planning, asset, instrument, side)
         value, quoted = quantity * price, planning.quotes[asset]
         touch = quoted.ask if side is Side.BUY else quoted.bid
-        smallest = max(instrument.min_quantity, instrument.min_notional / min(limit, touch), instrument.lot_step)
-        minimum = ceil_to_step(smallest, instrument.lot_step)
+        minimum = least_quantity(instrument, min(limit, touch))
         if minimum > instrument.max_quantity:  # filters that no order can meet at this price
             dropped.append(f"below_minimum:{asset}")
             continue

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 
+from shared.core.fee_reserve import keep_fees
 from shared.core.legs import PlanningInput
 from shared.core.market import Instrument, Quote
 from shared.core.matching import OrderTerms, PriceBand, Side, filter_failures
@@ -78,7 +79,8 @@ def case_of(rng: random.Random) -> Case:
     if rng.random() < 0.5:
         targets[assets[0]] += targets.pop("USDT")
     planning = PlanningInput(targets, {**holdings, "USDT": cash}, quotes, instruments, "USDT",
-                             Decimal(rng.choice((0, 5, 50, 300))))  # fmt: skip
+                             Decimal(rng.choice((0, 5, 50, 300))),
+                             fee_asset=rng.choice(assets) if fee_in == "third" else "")  # fmt: skip
     return Case(planning, fee_in)
 
 
@@ -86,6 +88,7 @@ def case_of(rng: random.Random) -> Case:
 def check(case: Case, drafts: tuple[OrderDraft, ...], kind: OrderKind) -> None:
     """Valid by the venue's own filters; never more than is held, or than the cash there is, fees included."""
     planning, spent = case.planning, ZERO
+    third, fees, is_sold = planning.fee_asset, ZERO, False
     assert len({draft.asset for draft in drafts}) == len(drafts)
     for draft in drafts:
         listed, quote = planning.instruments[draft.asset], planning.quotes[draft.asset]
@@ -100,9 +103,14 @@ def check(case: Case, drafts: tuple[OrderDraft, ...], kind: OrderKind) -> None:
         assert filter_failures(terms, listed, BAND, touch) == (), (draft, listed)
         if draft.side is Side.SELL:
             assert draft.quantity <= planning.holdings[draft.asset]
+            fees += draft.quantity * draft.limit_price * listed.taker_fee
+            is_sold = is_sold or draft.asset == third
         else:
             spent += value * (1 + listed.taker_fee) if case.fee_in == "quote" else value
     assert spent <= planning.holdings["USDT"], (spent, planning.holdings["USDT"])
+    if is_sold:  # whatever order trades first, the fees of all leave what is sold
+        sold = next(draft.quantity for draft in drafts if draft.asset == third)
+        assert sold + fees / planning.quotes[third].bid <= planning.holdings[third]
 
 
 @exact
@@ -138,7 +146,7 @@ def orders_of_one_plan(seed: int) -> int:
     case = case_of(rng)
     size = raising_orders if rng.random() < 0.1 else sell_orders
     given, kind = in_style(rng, case.planning, Side.SELL)
-    sells = size(given).drafts
+    sells = keep_fees(size(given), given).drafts
     check(Case(given, case.fee_in), sells, kind)
     case = Case(after_sales(case, sells), case.fee_in)
     given, kind = in_style(rng, case.planning, Side.BUY)

@@ -18,6 +18,7 @@ from services.order_executor.booking import BookingQueue, FilledOrders, trades_o
 from services.order_executor.lease import Lease
 from services.order_executor.records import Evidence, OrderRecord, StrategyRow, concluded, may_take
 from services.order_executor.steps import Send
+from services.order_executor.third_fees import FeeTaken, ThirdFees
 from shared.contracts import subjects
 from shared.contracts.orders import OrderChanged, OrderFilled
 from shared.core.errors import RetryLater, Stop
@@ -25,6 +26,11 @@ from shared.core.money import ONE, ZERO
 from shared.venues.port import VenueTrade
 
 HALTED_AGAIN_S = 1.0
+_NEWEST_FEES = """
+SELECT f.fee, f.fee_asset, o.asset AS base, o.quote FROM
+(SELECT client_order_id, asset, quote FROM executor.orders WHERE account = $1 AND filled_quantity > 0
+ORDER BY intended_at DESC LIMIT 100) o JOIN executor.fills f USING (client_order_id) ORDER BY f.market_time DESC
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,12 @@ class OrderStore:
         self._lease = lease
         self._bookings = BookingQueue(self._book)
         self._filled_orders = FilledOrders()
+        self.third_fees = ThirdFees()
+
+    async def recall_fees(self) -> None:
+        """Learn from the newest fills in the books what the venue takes its fees from."""
+        rows = await self._pool.fetch(_NEWEST_FEES, self._lease.account)
+        self.third_fees.learn(FeeTaken(**dict(row)) for row in reversed(rows))
 
     def intents(self, send: Send, market_day: date) -> Intents:
         """What is to be committed of a phase. ``market_day``: the market's day, which the daily limit counts by."""
@@ -89,6 +101,9 @@ class OrderStore:
             await self._update_orders(connection, changed)
             await self._count(connection, strategies, fills, closed)
         self._filled_orders.note(changed, by_order)
+        self.third_fees.learn(
+            FeeTaken(fill.trade.fee, fill.trade.fee_asset, fill.order.asset, fill.order.quote) for fill in fills
+        )
         return seen | known
 
     async def known_venue_orders(self, symbol: str, but: str) -> frozenset[str]:
@@ -214,7 +229,9 @@ class OrderStore:
             await tell_progress(connection, row, "late_fill", open_plan_id, last)
 
     def _intended(self, order: OrderRecord, send: Send) -> Announcement:
-        return self._changed(order, may_take(order, send.buying_costs.get(order.symbol, ONE)))
+        third_fee = send.third_fees.get(order.client_order_id, ZERO)
+        most = may_take(order, send.buying_costs.get(order.symbol, ONE), {send.fee_asset: third_fee})
+        return self._changed(order, most)
 
     def _changed(self, order: OrderRecord, taken_at_most: Mapping[str, Decimal] = MappingProxyType({})) -> Announcement:
         message = OrderChanged(

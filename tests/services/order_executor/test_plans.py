@@ -56,6 +56,8 @@ async def check_reservations(stack: Stack) -> None:
     for fill in await events(stack, "trimtab.order.filled"):
         given, amount = ("quote", "quote_quantity") if fill["side"] == "BUY" else ("base", "quantity")
         may_take[fill["client_order_id"], fill[given]] -= Decimal(fill[amount])
+        if (third := (fill["client_order_id"], fill["fee_asset"])) in may_take:
+            may_take[third] -= Decimal(fill["fee"])
     assert may_take
     assert min(may_take.values()) >= 0
 
