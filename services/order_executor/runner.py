@@ -83,6 +83,7 @@ class PlanRunners:
         self._resting = RestingOrders(around, self._resolver)
         self._room = asyncio.Semaphore(limits.concurrent_plans)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._beginning: set[str] = set()
         self._is_ending = False
 
     async def resume(self) -> None:
@@ -92,14 +93,15 @@ class PlanRunners:
 
     def ensure(self, plan_id: str, *, may_rest: bool = False) -> None:
         """Work on the plan, if nobody does. ``may_rest``: it is an old one, whose orders may rest at the venue."""
-        if plan_id not in self._tasks and not self._is_ending:
+        if plan_id not in self._tasks and plan_id not in self._beginning and not self._is_ending:
             self._start(plan_id, may_rest=may_rest)
 
     async def begin(self, plan: RebalancePlanned, meta: Meta) -> str:
         """Accept a plan and work on it; returns what ``PlanStore.accept`` does. The intents of its first phase are
         committed with it when there is room, and all that their sizes hang on is known.
         """
-        ready = None if self._room.locked() or self._is_ending else self._first_phase(plan)
+        may_begin = not (self._room.locked() or self._is_ending or plan.plan_id in self._beginning)
+        ready = self._first_phase(plan) if may_begin else None
         if ready is not None:
             outcome = await self._begin_with(ready, plan, meta)
             if outcome == "begun":
@@ -116,11 +118,14 @@ class PlanRunners:
         tools = self._tools
         await self._room.acquire()  # nobody is waited for
         has_begun = False
+        # Until it is known here whether the phase was committed, whoever else finds the plan leaves it alone.
+        self._beginning.add(plan.plan_id)
         try:
             intents = tools.orders.intents(ready.step, ready.guards.market_day)
             outcome = await tools.plans.accept(plan, meta, datetime.now(UTC), intents)
             has_begun = outcome == "begun" and not self._is_ending  # else the next start finds it
         finally:
+            self._beginning.discard(plan.plan_id)
             if not has_begun:
                 self._room.release()
         if has_begun:
@@ -292,7 +297,7 @@ class PlanRunners:
             raise RetryLater(f"halted: {halted}")
         ready = self._ready(step, record)
         orders = self._tools.orders
-        await orders.commit_intents(orders.intents(step, ready.guards.market_day))
+        await orders.commit_intents(orders.intents(step, ready.guards.market_day, record))
         await self._go_out(ready)
 
     async def _go_out(self, ready: _Ready) -> None:

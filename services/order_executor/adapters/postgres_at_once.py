@@ -33,12 +33,14 @@ from shared.core.orders import UNSETTLED
 class Intents:
     """The orders of a phase that are to be committed, with the events that tell of them.
 
-    ``market_day``: the market's day, which the daily limit counts by.
+    ``market_day``: the market's day, which the daily limit counts by. ``read``: the plan that the phase was sized by,
+    which must be the same still; None for the first phase of a new one.
     """
 
     step: Send
     market_day: date
     told: Sequence[Announcement]
+    read: PlanRecord | None = None
 
     @property
     def plan_id(self) -> str:
@@ -53,34 +55,41 @@ class Intents:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether the account was ours, why it is halted (None: it is not), whether the plan was open. Something was
-    changed only if all three are in order.
+    """Whether the account was ours, why it is halted (None: it is not), whether the phase was committed: that takes
+    both, and a plan that is open and as it was read.
     """
 
     is_ours: bool
     halted: str | None
-    is_open: bool
+    is_committed: bool
 
 
 async def commit_at_once(connection: Any, lease: Lease, venue: str, intents: Intents) -> Standing:
-    """Commit a phase's intents and its sizing; nothing unless the account is ours, not halted, and the plan open."""
-    arguments = Arguments()
+    """Commit a phase's intents and its sizing; nothing unless the account is ours, not halted, and the plan open and
+    as it was read: no fill of its strategy, no phase and no order back to life since.
+    """
+    arguments, read = Arguments(), intents.read
+    fills = (
+        "" if read is None or read.strategy is None else f" AND fills_total = {arguments(read.strategy.fills_total)}"
+    )
     parts = [
         lease_and_switch(arguments, lease, venue),
-        locked_strategy(arguments, intents.strategy_id, "switch"),
+        locked_strategy(arguments, intents.strategy_id, "switch", fills),
+        *([] if read is None else [_orders_held(arguments, intents.plan_id)]),
         "plan AS (UPDATE executor.plans SET phases = phases + 1, "  # noqa: S608
         f"sizing = {arguments(sizing_json(intents.step.sizing), 'jsonb')} "
         f"WHERE plan_id = {arguments(intents.plan_id)} AND outcome IS NULL AND (SELECT count(*) FROM strategy) > 0 "
-        "AND (SELECT is_ours FROM lease) AND NOT EXISTS (SELECT FROM switch WHERE halted) RETURNING plan_id)",
+        "AND (SELECT is_ours FROM lease) AND NOT EXISTS (SELECT FROM switch WHERE halted)"
+        f"{'' if read is None else _as_read_of(arguments, read)} RETURNING plan_id)",
         _intents(arguments, lease, intents),
         f"events AS ({adding(arguments, intents.told, 'plan')})",
     ]
     row = await connection.fetchrow(
         f"WITH {', '.join(parts)} SELECT (SELECT is_ours FROM lease) AS is_ours, "  # noqa: S608
-        "(SELECT reason FROM switch WHERE halted) AS halted, EXISTS (SELECT FROM plan) AS is_open",
+        "(SELECT reason FROM switch WHERE halted) AS halted, EXISTS (SELECT FROM plan) AS is_committed",
         *arguments.values,
     )
-    return Standing(bool(row["is_ours"]), row["halted"], row["is_open"])
+    return Standing(bool(row["is_ours"]), row["halted"], row["is_committed"])
 
 
 async def accept_at_once(
@@ -122,20 +131,15 @@ async def close_at_once(
     plan = record.plan
     saved = replace(read, sequence=read.sequence + 1, last_closed=summary, last_closed_plan_id=plan.plan_id)
     arguments = Arguments()
-    plan_id = arguments(plan.plan_id, "text")
-    unsettled = arguments([state.value for state in UNSETTLED], "text[]")
     parts = [
         # Nothing but one row, so that there is something to lock the strategy after.
         "first AS MATERIALIZED (SELECT)",
         locked_strategy(arguments, read.strategy_id, "first", _as_read(arguments, read)),
-        # Locked, so that those are seen which came back to life after the statement began. What was inserted since
-        # cannot be seen: the plan's row tells of it.
-        f"held AS MATERIALIZED (SELECT state FROM executor.orders WHERE plan_id = {plan_id} "  # noqa: S608
-        "AND (SELECT count(*) FROM strategy) > 0 FOR SHARE)",
+        _orders_held(arguments, plan.plan_id),
         f"closed AS (UPDATE executor.plans SET outcome = {arguments(close.outcome.value)}, "  # noqa: S608
-        f"detail = {arguments(close.detail)}, closed_at = {arguments(summary.closed_at)} WHERE plan_id = {plan_id} "
-        f"AND outcome IS NULL AND phases = {arguments(record.phases)} AND (SELECT count(*) FROM strategy) > 0 "
-        f"AND NOT EXISTS (SELECT FROM held WHERE state = ANY({unsettled})) RETURNING plan_id)",
+        f"detail = {arguments(close.detail)}, closed_at = {arguments(summary.closed_at)} "
+        f"WHERE plan_id = {arguments(plan.plan_id)} AND outcome IS NULL AND (SELECT count(*) FROM strategy) > 0"
+        f"{_as_read_of(arguments, replace(record, orders=()))} RETURNING plan_id)",
         f"saved AS ({saving(arguments, saved)} AND EXISTS (SELECT FROM closed) RETURNING strategy_id)",
         f"events AS ({adding(arguments, [progress(saved, 'closed', None, plan.plan_id)], 'closed')})",
     ]
@@ -162,6 +166,28 @@ def _save_as_read(arguments: Arguments, read: StrategyRow, saved: StrategyRow) -
         f"{may} AND (SELECT count(*) FROM strategy) > 0)",  # noqa: S608
         f"saved AS ({saving(arguments, saved)} AND EXISTS (SELECT FROM may) RETURNING strategy_id)",
     ]
+
+
+def _orders_held(arguments: Arguments, plan_id: str) -> str:
+    """Part ``held``: the orders of a plan, locked after its strategy, so that those are seen which came back to life
+    after the statement began. What was inserted since cannot be seen: the plan's row tells of it.
+    """
+    return (
+        "held AS MATERIALIZED (SELECT client_order_id, state FROM executor.orders "  # noqa: S608
+        f"WHERE plan_id = {arguments(plan_id)} AND (SELECT count(*) FROM strategy) > 0 FOR SHARE)"
+    )
+
+
+def _as_read_of(arguments: Arguments, read: PlanRecord) -> str:
+    """The condition, beside the part ``held``, that a plan has as many phases as it was read with, and that no order
+    but those that were unsettled then is unsettled.
+    """
+    unsettled = arguments([state.value for state in UNSETTLED], "text[]")
+    known = arguments([order.client_order_id for order in read.unsettled], "text[]")
+    return (
+        f" AND phases = {arguments(read.phases)} AND NOT EXISTS (SELECT FROM held WHERE state = ANY({unsettled}) "
+        f"AND client_order_id <> ALL({known}))"
+    )
 
 
 def _as_read(arguments: Arguments, read: StrategyRow) -> str:

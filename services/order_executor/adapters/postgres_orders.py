@@ -16,7 +16,7 @@ from services.order_executor.adapters.postgres_rows import ORDER_COLUMNS, order_
 from services.order_executor.adapters.postgres_strategies import lock_strategies_of, tell_progress
 from services.order_executor.booking import BookingQueue, FilledOrders, trades_of
 from services.order_executor.lease import Lease
-from services.order_executor.records import Evidence, OrderRecord, StrategyRow, concluded, may_take
+from services.order_executor.records import Evidence, OrderRecord, PlanRecord, StrategyRow, concluded, may_take
 from services.order_executor.steps import Send
 from services.order_executor.third_fees import FeeTaken, ThirdFees
 from shared.contracts import subjects
@@ -58,21 +58,27 @@ class OrderStore:
         rows = await self._pool.fetch(_NEWEST_FEES, self._lease.account)
         self.third_fees.learn(FeeTaken(**dict(row)) for row in reversed(rows))
 
-    def intents(self, send: Send, market_day: date) -> Intents:
-        """What is to be committed of a phase. ``market_day``: the market's day, which the daily limit counts by."""
-        return Intents(send, market_day, [self._intended(order, send) for order in send.orders])
+    def intents(self, send: Send, market_day: date, read: PlanRecord | None = None) -> Intents:
+        """What is to be committed of a phase. ``market_day``: the market's day, which the daily limit counts by;
+        ``read``: what the phase was sized by, where anything was done for the plan before.
+        """
+        return Intents(send, market_day, [self._intended(order, send) for order in send.orders], read)
 
     async def commit_intents(self, intents: Intents) -> None:
         """Commit a phase's intents and its sizing. Committing nothing, raises Stop when the lease is lost or the plan
-        closed, and RetryLater while the venue is halted.
+        closed, and RetryLater while the venue is halted or when the plan is not as it was when the phase was sized.
         """
         standing = await commit_at_once(self._pool, self._lease, self._venue, intents)
         if not standing.is_ours:
             raise superseded(self._lease)
         if standing.halted is not None:
             raise RetryLater(f"{self._venue} is halted: {standing.halted}", after_s=HALTED_AGAIN_S)
-        if not standing.is_open:
+        if standing.is_committed:
+            return
+        closed = "SELECT outcome IS NOT NULL FROM executor.plans WHERE plan_id = $1"
+        if await self._pool.fetchval(closed, intents.plan_id):
             raise Stop(f"plan {intents.plan_id} is closed: somebody else works on it")
+        raise RetryLater(f"plan {intents.plan_id} is not as it was when the phase was sized", after_s=0.0)
 
     async def book(self, evidences: Sequence[Evidence]) -> frozenset[str]:
         """THE booking of everything learned of orders: new trades, then the states that follow. Returns the ids of the

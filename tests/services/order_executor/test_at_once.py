@@ -133,6 +133,45 @@ async def test_intents_when_they_wait_for_a_change_are_committed_by_what_is_so_a
     assert await books.pool.fetchval("SELECT sizing FROM executor.plans") is None
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE executor.strategies SET fills_total = fills_total + 1",
+        "UPDATE executor.plans SET phases = phases + 1",
+        "UPDATE executor.orders SET state = 'unknown' WHERE side = 'BUY' AND round = 1",
+    ],
+    ids=["late_fill", "phase", "alive"],
+)
+@pytest.mark.parametrize("waits", [True, False])
+async def test_intents_when_the_plan_is_not_as_it_was_sized_are_not_committed(
+    books: Books, change: str, *, waits: bool
+) -> None:
+    record = await filled(books)
+    before = await books.count("orders"), await books.told("s1")
+    again = replace(books.phase(record.plan), orders=tuple(replace(o, round=3) for o in record.orders))
+    attempt = books.orders.commit_intents(books.orders.intents(again, TODAY, record))
+    locks = ("SELECT FROM executor.strategies FOR UPDATE", "SELECT FROM executor.plans FOR UPDATE")
+    if waits:
+        attempt = meanwhile(books, attempt, *locks, change)
+    else:
+        await books.pool.execute(change)
+    with pytest.raises(RetryLater, match="not as it was"):
+        await attempt
+    assert (await books.count("orders"), await books.told("s1")) == before
+
+
+async def test_intents_when_orders_rest_as_they_did_are_committed(books: Books) -> None:
+    record = await filled(books)
+    await books.pool.execute("UPDATE executor.orders SET state = 'open', kind = 'maker'")
+    record = await books.plans.load(record.plan.plan_id)
+    assert record.resting
+    names = tuple(replace(o, round=3, client_order_id=f"{o.client_order_id}3") for o in record.orders)
+    await books.orders.commit_intents(
+        books.orders.intents(replace(books.phase(record.plan), orders=names), TODAY, record)
+    )
+    assert await books.count("orders") == 2 * len(record.orders)
+
+
 async def test_close_when_an_order_comes_back_to_life_meanwhile_looks_again(books: Books) -> None:
     record = await filled(books)
     alive = f"UPDATE executor.orders SET state = 'unknown' WHERE symbol = '{record.orders[0].symbol}'"  # noqa: S608

@@ -64,7 +64,7 @@ class HeldVenue:
 
 @dataclass
 class Floor:
-    """Runners with room for one plan."""
+    """Runners with room for one plan, unless more is said."""
 
     books: Books
     venue: HeldVenue
@@ -82,7 +82,7 @@ class Floor:
         return [request for request in self.venue.sent if request.client_order_id in names]
 
 
-async def floor_of(books: Books) -> Floor:
+async def floor_of(books: Books, room: int = 1) -> Floor:
     venue, market = HeldVenue(), MarketView(1e9)
     at_ms = int(NOW.timestamp() * 1000)
     rows = (FrameQuote("BTC", "1000", "1000", at_ms, 1), FrameQuote("ETH", "100", "100", at_ms, 1))
@@ -100,7 +100,7 @@ async def floor_of(books: Books) -> Floor:
         cast("Any", venue), books.plans, books.orders, market, books.lease, guards, lambda: None, at_once, lambda: True
     )
     stops: list[Stop] = []
-    limits = Limits(D(50), timedelta(seconds=20), 5.0, 1)
+    limits = Limits(D(50), timedelta(seconds=20), 5.0, room)
     return Floor(books, venue, PlanRunners(tools, limits, stops.append), stops)
 
 
@@ -191,7 +191,7 @@ async def test_close_when_intents_are_committed_meanwhile_looks_again(books: Boo
     record = await books.plans.load(plan.plan_id)
     intents = books.orders.intents(books.phase(plan), TODAY)
     async with books.pool.acquire() as connection, connection.transaction():
-        assert (await commit_at_once(connection, books.lease, "paper", intents)).is_open
+        assert (await commit_at_once(connection, books.lease, "paper", intents)).is_committed
         closing = asyncio.create_task(close(books, record))
         await eventually(lambda: books.pool.fetchval(WAITING), 20)
     is_closed = await closing
@@ -219,3 +219,30 @@ async def test_plans_when_they_share_the_room_buy_before_the_next_one_sells(book
         half_done = half_done | {name} if side == "SELL" else half_done - {name}
         most = max(most, len(half_done))
     assert most == 1, f"{most} plans had sold and not bought, with room for one: {tale}"
+
+
+async def test_plan_when_it_is_told_again_while_it_is_accepted_has_one_task(books: Books) -> None:
+    """Both deliveries find it: the one that began it has its first phase in hand, the other must leave it alone."""
+    floor, plan = await floor_of(books, room=2), books.plan("s1")
+    accept, told_again = books.plans.accept, asyncio.Event()
+
+    async def slowly(*arguments: Any) -> str:
+        outcome = await accept(*arguments)
+        if outcome == "begun":
+            await told_again.wait()
+        return outcome
+
+    books.plans.accept = slowly  # type: ignore[assignment,method-assign]
+    first = asyncio.create_task(floor.runners.begin(plan, META))
+    await eventually(lambda: books.pool.fetchval("SELECT count(*) FROM executor.plans"))
+    assert await floor.runners.begin(plan, META) == "duplicate_open"
+    told_again.set()
+    assert await first == "begun"
+    await eventually(floor.sends)
+    states = {row["state"] for row in await books.pool.fetch("SELECT state FROM executor.orders")}
+    assert states == {"intended"}, "somebody took the phase for that of a process that died"
+    assert floor.venue.searched == []
+    floor.venue.open.set()
+    await closed(books, plan)
+    rows = await books.pool.fetch("SELECT client_order_id FROM executor.orders")
+    assert sorted(request.client_order_id for request in floor.venue.sent) == sorted(row[0] for row in rows)
