@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,13 +15,14 @@ from services.order_executor.market_view import MarketView
 from services.order_executor.records import Evidence, OrderRecord, PlanRecord
 from services.order_executor.resolver import Resolver
 from services.order_executor.resting import LOOK_EVERY_S, RestingOrders, Surroundings, until_tended
+from services.order_executor.room import Place
 from services.order_executor.send_guards import GuardedPhase, SendGuards
 from services.order_executor.steps import Close, Market, Send, Terms, next_step, with_detail, with_stale_named
 from services.order_executor.styling import Wait, styling_of
 from shared.contracts.plans import RebalancePlanned
 from shared.contracts.wire import Meta
 from shared.core.errors import RetryLater, Stop
-from shared.core.matching import Book
+from shared.core.matching import Book, Side
 from shared.core.money import ZERO
 from shared.core.order_styles import OrderKind
 from shared.core.orders import OrderState
@@ -72,7 +73,7 @@ class _Ready:
 
 
 class PlanRunners:
-    """One task per open plan, at most ``concurrent_plans`` of them at work."""
+    """One task per open plan, at most ``concurrent_plans`` of them at work: what is only booked and closed is not."""
 
     def __init__(self, tools: Tools, limits: Limits, stop: Callable[[Stop], None]) -> None:
         self._tools = tools
@@ -151,18 +152,17 @@ class PlanRunners:
         """Until the plan is closed. ``may_rest``: orders of it may stand in the venue's book already; ``ready``: the
         phase that was committed just now, in a room that is taken already.
         """
-        pause_s = 0.1
+        pause_s, place = 0.1, Place(self._room, is_taken=ready is not None)
         while ready is not None or not self._is_ending:
             try:
                 if may_rest:
                     await self._while_resting(plan_id)
-                if ready is None:
-                    await self._room.acquire()
+                await place.take()
                 try:
-                    wait_s = await self._work(plan_id, ready)
+                    wait_s = await self._work(plan_id, ready, place)
                 finally:
                     ready = None
-                    self._room.release()
+                    place.leave()
                 if wait_s is None:
                     break
                 await asyncio.sleep(wait_s)
@@ -201,16 +201,18 @@ class PlanRunners:
         self._tools.wake()
         return is_resting
 
-    async def _work(self, plan_id: str, ready: _Ready | None) -> float | None:
+    async def _work(self, plan_id: str, ready: _Ready | None, place: Place) -> float | None:
         """Go on with a plan until it is closed, or has to wait: so many seconds. Raises Stop, RetryLater, or whatever
-        interrupted it.
+        interrupted it. Without its place, which it leaves once nothing but the end should come, it only ends.
         """
         tools = self._tools
         if ready is not None:
-            await self._go_out(ready)
+            await self._go_out(ready, place)
         record = await tools.plans.load(plan_id)
         while record.is_open and not self._is_ending:
             if record.resting and not record.unclear:
+                return 0.0
+            if record.unclear and not place.is_taken:
                 return 0.0
             if record.unclear:
                 record = await self._resolver.settle(record, lambda: tools.plans.load(plan_id))
@@ -233,8 +235,10 @@ class PlanRunners:
                 if is_closed:
                     log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
                     return None
+            elif place.is_taken:
+                await self._send(step, record, place)
             else:
-                await self._send(step, record)
+                return 0.0
             record = await tools.plans.load(plan_id)
         return None
 
@@ -291,16 +295,16 @@ class PlanRunners:
         deadline = time.monotonic() + self._limits.send_within.total_seconds()
         return _Ready(step, record, self._tools.guards.phase(record, step.orders), deadline)
 
-    async def _send(self, step: Send, record: PlanRecord) -> None:
+    async def _send(self, step: Send, record: PlanRecord, place: Place) -> None:
         """Commit the intents and let them go out. Raises RetryLater while halted."""
         if (halted := self._tools.guards.switch.reason) is not None:
             raise RetryLater(f"halted: {halted}")
         ready = self._ready(step, record)
         orders = self._tools.orders
         await orders.commit_intents(orders.intents(step, ready.guards.market_day, record))
-        await self._go_out(ready)
+        await self._go_out(ready, place)
 
-    async def _go_out(self, ready: _Ready) -> None:
+    async def _go_out(self, ready: _Ready, place: Place) -> None:
         """Send all orders of a phase at once, their intents being committed, and book all replies together."""
         step, record, phase = ready.step, ready.record, ready.guards
         guard = self._guard(ready.deadline, record.plan.expires_at)
@@ -310,6 +314,8 @@ class PlanRunners:
         for order, (evidence, _) in zip(step.orders, outcomes, strict=True):
             phase.ended(order, evidence.state, evidence.order.report if evidence.order is not None else None)
         phase.close()
+        if _is_last(step.orders, [evidence for evidence, _ in outcomes]):
+            place.leave()
         await self._tools.orders.book([evidence for evidence, _ in outcomes])
         self._tools.wake()
         refusals = [refusal for _, refusal in outcomes if refusal is not None]
@@ -370,3 +376,13 @@ class PlanRunners:
             # A fault of ours, perhaps after the write: never to be read as "not sent".
             log.exception("order %s: outcome unknown", name)
             return Evidence(name, state=OrderState.UNKNOWN, detail=repr(error)[:200]), None
+
+
+def _is_last(orders: Sequence[OrderRecord], replies: Sequence[Evidence]) -> bool:
+    """Whether a phase should be its plan's last: purchases that have all traded whole."""
+    return all(
+        order.side is Side.BUY
+        and reply.order is not None
+        and reply.order.report.executed_quantity >= order.quantity > 0
+        for order, reply in zip(orders, replies, strict=True)
+    )

@@ -57,7 +57,7 @@ class Settings(ServiceSettings):
     quotes_wait_s: float = Field(
         default=5.0, ge=0, le=60, description="How long a plan waits for the price of a single silent asset."
     )
-    concurrent_plans: int = Field(default=16, ge=1, le=256, description="Plans worked on at once; the rest wait.")
+    concurrent_plans: int = Field(default=16, ge=1, le=256, description="Plans that trade at once; the rest wait.")
     lease_s: float = Field(
         default=4.0,
         ge=3.0,

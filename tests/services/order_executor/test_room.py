@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
+import pytest
+
 from services.order_executor.adapters.postgres_at_once import commit_at_once
 from services.order_executor.adapters.postgres_halts import HaltStore
 from services.order_executor.halting import HaltSwitch
@@ -20,6 +22,7 @@ from shared.contracts.plans import RebalancePlanned
 from shared.core.errors import Stop
 from shared.core.guards import GuardLimits
 from shared.core.matching import Side
+from shared.core.money import ONE
 from shared.core.orders import OrderState, VenueReport
 from shared.core.position import PlanOutcome
 from shared.venues.dialects import capabilities_of
@@ -37,12 +40,13 @@ D = Decimal
 
 @dataclass
 class HeldVenue:
-    """Fills every order at its limit; the first replies come when ``open`` is set."""
+    """Fills ``share`` of every order at its limit; the first replies come when ``open`` is set."""
 
     capabilities: Any = field(default_factory=lambda: capabilities_of("binance"))
     open: asyncio.Event = field(default_factory=asyncio.Event)
     sent: list[OrderRequest] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
+    share: Decimal = ONE
 
     async def place_order(self, request: OrderRequest, guard: Callable[[], str | None]) -> VenueOrder:
         if (why := guard()) is not None:
@@ -51,10 +55,11 @@ class HeldVenue:
         await self.open.wait()
         number = f"{len(self.sent)}"
         name = f"{request.symbol}:{request.client_order_id}"
-        value = (request.quantity * request.limit_price).normalize()
+        quantity = request.quantity * self.share
+        value = (quantity * request.limit_price).normalize()
         asset = request.symbol.removesuffix("USDT")
-        trade = VenueTrade(name, number, request.symbol, request.quantity, request.limit_price, value, D(0), asset, NOW)
-        report = VenueReport(is_open=False, executed_quantity=request.quantity)
+        trade = VenueTrade(name, number, request.symbol, quantity, request.limit_price, value, D(0), asset, NOW)
+        report = VenueReport(is_open=False, executed_quantity=quantity)
         return VenueOrder(request.client_order_id, number, request.symbol, report, (trade,))
 
     async def find_order(self, search: Search) -> VenueOrder | None:
@@ -246,3 +251,69 @@ async def test_plan_when_it_is_told_again_while_it_is_accepted_has_one_task(book
     await closed(books, plan)
     rows = await books.pool.fetch("SELECT client_order_id FROM executor.orders")
     assert sorted(request.client_order_id for request in floor.venue.sent) == sorted(row[0] for row in rows)
+
+
+STRATEGY_ROW = "SELECT FROM executor.strategies WHERE strategy_id = $1 FOR UPDATE"
+
+
+async def is_waiting(books: Books) -> bool:
+    return bool(await books.pool.fetchval(WAITING))
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_plan_when_its_purchases_have_traded_whole_lets_another_trade_while_they_are_booked(
+    books: Books, *, is_whole: bool
+) -> None:
+    floor = await floor_of(books)
+    first, second = await accepted(books, books.plan("s0")), await accepted(books, books.plan("s1"))
+    floor.venue.share = D(1) if is_whole else D("0.5")
+    floor.runners.ensure(first.plan_id)
+    await eventually(floor.sends)
+    async with books.pool.acquire() as connection, connection.transaction():
+        await connection.execute(STRATEGY_ROW, "s0")
+        floor.venue.open.set()
+        await eventually(lambda: is_waiting(books), 20)
+        floor.runners.ensure(second.plan_id)
+        if is_whole:
+            await closed(books, second)
+        else:
+            await eventually(floor.waits_for_room)
+        rows = await books.pool.fetch("SELECT client_order_id, plan_id, state FROM executor.orders")
+        assert {row["state"] for row in rows if row["plan_id"] == first.plan_id} == {"intended"}
+        assert bool(floor.sent_of(second.plan_id, rows)) == is_whole
+    floor.venue.share = D(1)
+    for plan in (first, second):
+        await closed(books, plan)
+
+
+async def test_plan_when_more_is_to_do_after_it_left_its_place_waits_for_one_and_looks_again(books: Books) -> None:
+    floor = await floor_of(books)
+    other = await accepted(books, books.plan("s0"))
+    second, orders = await after_an_absent_phase(books)
+    floor.runners.ensure(second.plan_id)
+    await eventually(floor.sends)
+    late = next(order for order in orders if order.asset == "BTC")
+    async with books.pool.acquire() as connection, connection.transaction():
+        await connection.execute(STRATEGY_ROW, "s1")
+        floor.venue.open.set()
+        await eventually(lambda: is_waiting(books), 20)
+        floor.venue.open.clear()
+        sent = len(floor.venue.sent)
+        floor.runners.ensure(other.plan_id)
+
+        async def other_sends() -> bool:
+            return len(floor.venue.sent) > sent
+
+        await eventually(other_sends)
+        booking = asyncio.create_task(books.orders.book([traded(late)]))
+    await booking
+    await eventually(floor.waits_for_room)
+    rows = await books.pool.fetch("SELECT client_order_id, plan_id FROM executor.orders WHERE round > 1")
+    assert floor.sent_of(second.plan_id, rows) == []
+    floor.venue.open.set()
+    for plan in (other, second):
+        await closed(books, plan)
+    rows = await books.pool.fetch("SELECT client_order_id, plan_id FROM executor.orders WHERE round > 1")
+    again = floor.sent_of(second.plan_id, rows)
+    assert [(request.symbol, request.side) for request in again][:1] == [(late.symbol, Side.SELL)]
+    assert not floor.stops
