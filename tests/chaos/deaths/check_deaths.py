@@ -92,6 +92,7 @@ NOT_PASSED = (
     ("ccxt_venue.py", "CcxtVenue.cancel_order", "", "orders of this kind are never cancelled"),
     ("adapters/binance/dialect.py", "", "", "reads from the venue and keeps nothing"),
     ("adapters/wire.py", "Wire.set_clock", "", "reads the venue's clock and keeps nothing"),
+    ("postgres_orders.py", "OrderStore.commit_intents", "closed", "reads why nothing was committed and keeps nothing"),
     ("postgres_orders.py", "OrderStore._count", "", "a fill of a closed plan: told in the transaction that books it"),
     ("postgres_reconciliation.py", "ReconciliationStore.tell_not_compared", "", "an alert after 20 s, one transaction"),
     ("reconciler.py", "Reconciler.run", "tell_not_compared", "an alert after 20 s, one transaction"),
