@@ -84,7 +84,7 @@ class PlanRunners:
         self._resting = RestingOrders(around, self._resolver)
         self._room = asyncio.Semaphore(limits.concurrent_plans)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._beginning: set[str] = set()
+        self._beginning: dict[str, bool] = {}  # plans being accepted; whether somebody else has found one meanwhile
         self._is_ending = False
 
     async def resume(self) -> None:
@@ -94,7 +94,9 @@ class PlanRunners:
 
     def ensure(self, plan_id: str, *, may_rest: bool = False) -> None:
         """Work on the plan, if nobody does. ``may_rest``: it is an old one, whose orders may rest at the venue."""
-        if plan_id not in self._tasks and plan_id not in self._beginning and not self._is_ending:
+        if plan_id in self._beginning:
+            self._beginning[plan_id] = True
+        elif plan_id not in self._tasks and not self._is_ending:
             self._start(plan_id, may_rest=may_rest)
 
     async def begin(self, plan: RebalancePlanned, meta: Meta) -> str:
@@ -120,15 +122,17 @@ class PlanRunners:
         await self._room.acquire()  # nobody is waited for
         has_begun = False
         # Until it is known here whether the phase was committed, whoever else finds the plan leaves it alone.
-        self._beginning.add(plan.plan_id)
+        self._beginning[plan.plan_id] = False
         try:
             intents = tools.orders.intents(ready.step, ready.guards.market_day)
             outcome = await tools.plans.accept(plan, meta, datetime.now(UTC), intents)
             has_begun = outcome == "begun" and not self._is_ending  # else the next start finds it
         finally:
-            self._beginning.discard(plan.plan_id)
+            was_found = self._beginning.pop(plan.plan_id)
             if not has_begun:
                 self._room.release()
+                if was_found:  # and perhaps acknowledged: then nobody tells of it again
+                    self.ensure(plan.plan_id)
         if has_begun:
             self._start(plan.plan_id, ready=ready)
         return outcome

@@ -162,7 +162,9 @@ def _new_cycle(record: PlanRecord, market: Market, terms: Terms, cycle: int) -> 
 
 def _sells(record: PlanRecord, planning: PlanningInput) -> Sizing:
     sizing = raising_orders(planning) if record.plan.kind == WITHDRAW else sell_orders(planning)
-    return keep_fees(sizing, planning)
+    if not planning.fee_asset:
+        return sizing
+    return keep_fees(sizing, planning, {order.asset for order in record.orders if not order.filled_quantity})
 
 
 def _buys(planning: PlanningInput, cycle: int) -> Sizing:

@@ -2,11 +2,13 @@
 venue's own coin. Pure.
 
 The venue takes such a fee from what the account has free of that asset while orders of the same phase trade. A sale of
-that asset must therefore leave what the phase may cost, or the venue refuses it for want of a balance.
+that asset must therefore leave what the others may cost, or the venue refuses it for want of a balance. For its own fee
+nothing is left: an order that finds nothing free pays from what it receives.
 
     fee <= worth * f / p * (1 + room),  f: taker fee, p: bid of the fee's asset, without any discount
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from decimal import Decimal
 
@@ -29,25 +31,25 @@ def worst_fee(worth: Decimal, taker_fee: Decimal, price: Decimal) -> Decimal:
 
 
 @exact
-def keep_fees(sizing: Sizing, planning: PlanningInput) -> Sizing:
-    """The sales of a phase, with that of ``planning.fee_asset`` small enough to leave what all of them may cost.
+def keep_fees(sizing: Sizing, planning: PlanningInput, in_vain: Collection[str] = ()) -> Sizing:
+    """The sales of a phase, with that of ``planning.fee_asset`` small enough to leave what the others may cost.
 
-    What is left of it too small to sell is noted as "below_minimum:<asset>"; the fees once known, it can be sold after.
+    ``in_vain``: assets whose sale was tried before and brought nothing; it may never trade, so nothing is kept for it.
+    What is left too small to sell is noted as "below_minimum:<asset>"; the fees once known, it can be sold after.
     """
     own = next((draft for draft in sizing.drafts if draft.asset == planning.fee_asset), None)
     if own is None or own.side is not Side.SELL:
         return sizing
     instrument, price = planning.instruments[own.asset], planning.quotes[own.asset].bid
-    fees = sum((_fee_of(planning, draft, price) for draft in sizing.drafts), ZERO)
+    others = [draft for draft in sizing.drafts if draft is not own]
+    fees = sum((_fee_of(planning, draft, price) for draft in others if draft.asset not in in_vain), ZERO)
     most = floor_to_step(max(ZERO, planning.holdings[own.asset] - fees), instrument.lot_step)
     if own.quantity <= most:
         return sizing
-    drafts = [draft for draft in sizing.drafts if draft is not own]
     if most < least_quantity(instrument, min(own.limit_price, price)):
-        return Sizing(tuple(drafts), (*sizing.dropped, f"below_minimum:{own.asset}"))
-    place = sizing.drafts.index(own)
-    drafts.insert(place, replace(own, quantity=most, value=most * price))
-    return replace(sizing, drafts=tuple(drafts))
+        return Sizing(tuple(others), (*sizing.dropped, f"below_minimum:{own.asset}"))
+    smaller = replace(own, quantity=most, value=most * price)
+    return replace(sizing, drafts=tuple(smaller if draft is own else draft for draft in sizing.drafts))
 
 
 def _fee_of(planning: PlanningInput, draft: OrderDraft, price: Decimal) -> Decimal:

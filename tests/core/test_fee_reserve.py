@@ -48,12 +48,12 @@ def test_fee_when_taken_from_a_third_asset_is_at_most(worth: str, fee: str, pric
 @pytest.mark.parametrize(
     ("bnb", "btc", "sold"),
     [
-        # All is sold for 12,000 USDT: a fee of 12 USDT and 2 % are 0.0612 BNB.
-        ("10", "1", {"BNB": "9.938", "BTC": "1"}),
-        # 10,012 USDT: 0.051 BNB of 0.06 are kept, and what is left is worth less than the minimum of 5 USDT.
+        # BTC is sold for 10,000 USDT: a fee of 10 USDT and 2 % are 0.051 BNB.
+        ("10", "1", {"BNB": "9.949", "BTC": "1"}),
+        # What is left of 0.06 BNB is worth less than the minimum of 5 USDT.
         ("0.06", "1", {"BTC": "1"}),
-        ("0.001", "1", {"BTC": "1"}),
-        ("10", "0", {"BNB": "9.989"}),
+        ("0.026", "0", {"BNB": "0.026"}),
+        ("10", "0", {"BNB": "10"}),
     ],
 )
 def test_sale_when_fees_are_taken_from_the_same_asset_leaves_them(bnb: str, btc: str, sold: dict[str, str]) -> None:
@@ -75,6 +75,11 @@ def test_sales_when_enough_of_the_asset_stays_anyway_are_as_sized() -> None:
     given = planning("10", "1", BNB="10", USDT="90")
     assert quantities(sell_orders(given))["BNB"] < D("9.9")
     assert keep_fees(sell_orders(given), given) == sell_orders(given)
+
+
+def test_sale_when_another_was_tried_in_vain_keeps_nothing_for_that() -> None:
+    given = planning("0.06", "1")
+    assert quantities(keep_fees(sell_orders(given), given, frozenset({"BTC"}))) == {"BNB": D("0.06"), "BTC": D(1)}
 
 
 def test_purchases_when_fees_are_taken_from_what_is_bought_are_as_sized() -> None:

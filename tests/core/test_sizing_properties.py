@@ -103,8 +103,9 @@ def check(case: Case, drafts: tuple[OrderDraft, ...], kind: OrderKind) -> None:
         assert filter_failures(terms, listed, BAND, touch) == (), (draft, listed)
         if draft.side is Side.SELL:
             assert draft.quantity <= planning.holdings[draft.asset]
-            fees += draft.quantity * draft.limit_price * listed.taker_fee
             is_sold = is_sold or draft.asset == third
+            # One that finds nothing free for its own fee pays it from what it receives.
+            fees += ZERO if draft.asset == third else draft.quantity * draft.limit_price * listed.taker_fee
         else:
             spent += value * (1 + listed.taker_fee) if case.fee_in == "quote" else value
     assert spent <= planning.holdings["USDT"], (spent, planning.holdings["USDT"])

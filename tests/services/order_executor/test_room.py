@@ -317,3 +317,31 @@ async def test_plan_when_more_is_to_do_after_it_left_its_place_waits_for_one_and
     again = floor.sent_of(second.plan_id, rows)
     assert [(request.symbol, request.side) for request in again][:1] == [(late.symbol, Side.SELL)]
     assert not floor.stops
+
+
+@pytest.mark.parametrize("told", ["accepted", "duplicate_open"])
+async def test_plan_when_its_beginning_fails_after_it_was_told_again_is_worked_on(books: Books, told: str) -> None:
+    """The second delivery was acknowledged, so nobody tells of the plan any more."""
+    floor, plan = await floor_of(books, room=2), books.plan("s1")
+    accept, told_again = books.plans.accept, asyncio.Event()
+
+    async def failing(*arguments: Any) -> str:
+        if len(arguments) < 4:
+            return await accept(*arguments)
+        if told == "duplicate_open":
+            assert await accept(*arguments) == "begun"
+        await told_again.wait()
+        raise ConnectionError("gone")
+
+    books.plans.accept = failing  # type: ignore[assignment,method-assign]
+    first = asyncio.create_task(floor.runners.begin(plan, META))
+    if told == "duplicate_open":
+        await eventually(lambda: books.pool.fetchval("SELECT count(*) FROM executor.plans"))
+    else:
+        await asyncio.sleep(0)
+    assert await floor.runners.begin(plan, META) == told
+    told_again.set()
+    with pytest.raises(ConnectionError):
+        await first
+    assert list(floor.runners._tasks) == [plan.plan_id]
+    await floor.runners.end(0)

@@ -12,6 +12,7 @@ from services.order_executor.records import FillRecord, OrderRecord, PlanRecord,
 from services.order_executor.steps import Send, next_step
 from services.order_executor.third_fees import FeeTaken, ThirdFees
 from shared.core.matching import Side
+from shared.core.orders import OrderState
 from tests.servers import EmbeddedNats
 from tests.services.order_executor.faulty_way import FaultyWay
 from tests.services.order_executor.rig import Exchange, ExchangeProcess, Stack, plan_for
@@ -79,6 +80,20 @@ def test_phase_when_fees_are_taken_from_what_the_strategy_holds_says_how_much(he
     assert step.fee_asset == "ETH"
     assert len(step.third_fees) == orders
     assert all(fee > 0 for fee in step.third_fees.values())
+
+
+@pytest.mark.parametrize(("filled", "sold"), [("0", {"BTC", "ETH"}), ("0.5", {"BTC"})])
+def test_phase_when_a_sale_was_tried_in_vain_sells_the_asset_of_its_fee(filled: str, sold: set[str]) -> None:
+    """A guard may withhold an order in every cycle: nothing else waits for it."""
+    now = replace(market(), fee_asset="ETH")
+    plan = record(line("BTC", "100", "1000", "0"), line("ETH", "0.9", "100", "0"), line("USDT", "0", "1", "100"))
+    first = next_step(plan, now, TERMS)
+    assert isinstance(first, Send)
+    assert {order.asset for order in first.orders} == {"BTC"}
+    tried = replace(first.orders[0], state=OrderState.WITHHELD, filled_quantity=D(filled))
+    again = next_step(replace(plan, orders=(tried,), sizing=first.sizing), now, TERMS)
+    assert isinstance(again, Send)
+    assert {order.asset for order in again.orders} == sold
 
 
 @pytest_asyncio.fixture
