@@ -164,7 +164,8 @@ def _sells(record: PlanRecord, planning: PlanningInput) -> Sizing:
     sizing = raising_orders(planning) if record.plan.kind == WITHDRAW else sell_orders(planning)
     if not planning.fee_asset:
         return sizing
-    return keep_fees(sizing, planning, {order.asset for order in record.orders if not order.filled_quantity})
+    sold = [order for order in record.orders if order.side is Side.SELL]
+    return keep_fees(sizing, planning, {order.asset for order in sold if not order.filled_quantity})
 
 
 def _buys(planning: PlanningInput, cycle: int) -> Sizing:
