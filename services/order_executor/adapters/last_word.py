@@ -1,15 +1,15 @@
-"""The last word before an order leaves: the guard is asked when the connection is there and the write comes next.
+"""The last word before an order leaves: the guard is asked when nothing but the write itself follows.
 
-A request may wait for its connection (a name to be resolved, a handshake), and a process may be frozen meanwhile: what
-the guard said before that would be of the past.
+A request may wait for its connection (a name to be resolved, a handshake) or for its turn in the event loop, and a
+process may be frozen meanwhile: what the guard said before that would be of the past.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
 from shared.venues.port import NotSent
@@ -30,14 +30,30 @@ def asked_before_writing(guard: Guard) -> Iterator[None]:
         _asked.reset(token)
 
 
-class AskingConnector(aiohttp.TCPConnector):
-    """Connections that are handed out only if the guard agrees."""
+class AskingRequest(aiohttp.ClientRequest):
+    """A request that is written only if the guard agrees: asked once, in the same step of the event loop as the write.
 
-    async def connect(self, *request: Any, **options: Any) -> Connection:
-        """A connection for the request. Raises NotSent, having written nothing."""
-        connection = await super().connect(*request, **options)
-        guard = _asked.get()
-        if guard is not None and (reason := guard()) is not None:
-            connection.release()
+    aiohttp keeps the headers back until the body is written, which it does in a task of its own; a request without a
+    body is written by ``send``. One that the guard refuses takes its connection with it.
+    """
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write it, or start to. Raises NotSent, having written nothing."""
+        if not self.body and (reason := _refusal()) is not None:
             raise NotSent(reason)
-        return connection
+        return await super().send(conn)
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """Write headers and body; or neither, and whoever awaits the reply gets NotSent."""
+        if self.body and (reason := _refusal()) is not None:
+            if conn.protocol is not None:  # else the connection has gone, and its reader knows
+                conn.protocol.set_exception(NotSent(reason))
+            return
+        await super().write_bytes(writer, conn, content_length)
+
+
+def _refusal() -> str | None:
+    guard = _asked.get()
+    return None if guard is None else guard()

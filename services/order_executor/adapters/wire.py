@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import ccxt
 
-from services.order_executor.adapters.last_word import AskingConnector, Guard, asked_before_writing
+from services.order_executor.adapters.last_word import AskingRequest, Guard, asked_before_writing
 from shared.core.errors import RetryLater, Stop
 from shared.venues.capabilities import VenueCapabilities, VenueError, Verdict
 from shared.venues.port import OrderRefused, OutcomeUnknown
@@ -146,13 +146,15 @@ class Metered:
     aiohttp_trust_env: bool
 
     def open(self, lazy: bool = False) -> None:
-        """Prepare the HTTP session, once; like ccxt's, except that its connections ask before they carry an order."""
+        """Prepare the HTTP session, once; like ccxt's, except that its requests ask before they are written."""
         own, self.own_session = self.own_session, False
         super().open(lazy)  # type: ignore[misc] # of the ccxt class that follows
         self.own_session = own
         if own and self.session is None:
-            self.tcp_connector = AskingConnector(ssl=self.ssl_context)
-            self.session = aiohttp.ClientSession(connector=self.tcp_connector, trust_env=self.aiohttp_trust_env)
+            self.tcp_connector = aiohttp.TCPConnector(ssl=self.ssl_context)
+            self.session = aiohttp.ClientSession(
+                connector=self.tcp_connector, trust_env=self.aiohttp_trust_env, request_class=AskingRequest
+            )
 
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         """THE way out for every request over HTTP. Raises Waits, having sent nothing."""

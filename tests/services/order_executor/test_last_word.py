@@ -1,14 +1,15 @@
-"""The guard of an order has the last word: it is asked when the connection is there, not when the request is made."""
+"""The guard of an order has the last word: it is asked when the request is written, not when it is made."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from services.order_executor.adapters.last_word import AskingConnector, asked_before_writing
+from services.order_executor.adapters.last_word import AskingRequest, asked_before_writing
 from shared.venues.port import NotSent
 from tests.services.price_feed.scripted_venue import eventually
 
@@ -39,15 +40,19 @@ async def _serving(connections: int) -> AsyncIterator[tuple[_Slow, aiohttp.Clien
     await site.start()
     port = runner.addresses[0][1]
     try:
-        async with aiohttp.ClientSession(connector=AskingConnector(limit=connections)) as session:
+        async with _session(connections) as session:
             yield slow, session, f"http://127.0.0.1:{port}"
     finally:
         slow.may_answer.set()
         await runner.cleanup()
 
 
-async def _post(session: aiohttp.ClientSession, url: str) -> int:
-    async with session.post(url) as response:
+def _session(connections: int) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections), request_class=AskingRequest)
+
+
+async def _post(session: aiohttp.ClientSession, url: str, body: str = "a=1") -> int:
+    async with session.post(url, data=body) as response:
         return response.status
 
 
@@ -73,17 +78,19 @@ async def test_request_when_the_guard_changes_its_mind_while_it_waits_for_a_conn
         assert slow.paths == ["/first"]
 
 
-async def test_connection_when_the_guard_refuses_is_free_for_the_next_request() -> None:
+@pytest.mark.parametrize("body", ["a=1", ""])
+async def test_connection_when_the_guard_refuses_is_free_for_the_next_request(body: str) -> None:
     async with _serving(connections=1) as (slow, session, root):
         slow.may_answer.set()
         for _ in range(3):
             with pytest.raises(NotSent, match="no"), asked_before_writing(lambda: "no"):
-                await _post(session, f"{root}/never")
+                await _post(session, f"{root}/never", body)
         assert await _post(session, f"{root}/then") == 200
         assert slow.paths == ["/then"]
 
 
-async def test_guard_when_it_agrees_is_asked_once_for_a_request_and_only_in_its_task() -> None:
+@pytest.mark.parametrize("body", ["a=1", ""])
+async def test_guard_when_it_agrees_is_asked_once_for_a_request_and_only_in_its_task(body: str) -> None:
     asked = 0
 
     def agrees() -> None:
@@ -93,6 +100,35 @@ async def test_guard_when_it_agrees_is_asked_once_for_a_request_and_only_in_its_
     async with _serving(connections=2) as (slow, session, root):
         slow.may_answer.set()
         with asked_before_writing(agrees):
-            assert await _post(session, f"{root}/guarded") == 200
+            assert await _post(session, f"{root}/guarded", body) == 200
         assert await _post(session, f"{root}/free") == 200
     assert asked == 1
+
+
+@pytest.mark.parametrize("body", ["a=1", ""])
+async def test_request_when_the_guard_agrees_is_written_before_anything_else_happens(body: str) -> None:
+    """As of a process that is frozen, or busy, right after its guard agreed: the write must not wait for a turn."""
+    with socket.create_server(("127.0.0.1", 0)) as venue:
+        venue.setblocking(False)
+        connections: list[socket.socket] = []
+        arrived: list[bytes] = []
+
+        def look() -> None:
+            connections.append(venue.accept()[0])
+            connections[0].setblocking(False)
+            with suppress(BlockingIOError):
+                arrived.append(connections[0].recv(65_536))
+
+        def agrees() -> None:
+            asyncio.get_running_loop().call_soon(look)
+
+        async with _session(connections=1) as session:
+            with asked_before_writing(agrees):
+                request = asyncio.create_task(_post(session, f"http://127.0.0.1:{venue.getsockname()[1]}/order", body))
+            await eventually(lambda: connections)
+            connections[0].close()
+            with pytest.raises(aiohttp.ClientError):
+                await request
+    assert len(arrived) == 1
+    assert arrived[0].startswith(b"POST /order")
+    assert arrived[0].endswith(body.encode())
