@@ -41,6 +41,7 @@ class AskingRequest(aiohttp.ClientRequest):
         """Write it, or start to. Raises NotSent, having written nothing."""
         if not self.body and (reason := _refusal()) is not None:
             raise NotSent(reason)
+        _write_through(conn)
         return await super().send(conn)
 
     async def write_bytes(
@@ -57,3 +58,11 @@ class AskingRequest(aiohttp.ClientRequest):
 def _refusal() -> str | None:
     guard = _asked.get()
     return None if guard is None else guard()
+
+
+def _write_through(conn: Connection) -> None:
+    """uvloop keeps what is written until everything that is ready has had its turn, unless there is no room to keep it.
+    Under TLS it still does: then an order leaves at the end of the turn in which its guard agreed.
+    """
+    if _asked.get() is not None and conn.transport is not None:
+        conn.transport.set_write_buffer_limits(high=0)

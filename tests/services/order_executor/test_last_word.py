@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 
 from services.order_executor.adapters.last_word import AskingRequest, asked_before_writing
 from shared.venues.port import NotSent
@@ -105,30 +108,47 @@ async def test_guard_when_it_agrees_is_asked_once_for_a_request_and_only_in_its_
     assert asked == 1
 
 
+class _Watched(AskingRequest):
+    """Looks what has come to the venue right after the write."""
+
+    venue: socket.socket
+    arrived: bytes
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        response = await super().send(conn)
+        if not self.body:
+            self._look()
+        return response
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        await super().write_bytes(writer, conn, content_length)
+        self._look()
+
+    def _look(self) -> None:
+        connection, _ = self.venue.accept()
+        with connection:
+            connection.setblocking(False)
+            type(self).arrived = connection.recv(65_536, socket.MSG_PEEK)
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 @pytest.mark.parametrize("body", ["a=1", ""])
-async def test_request_when_the_guard_agrees_is_written_before_anything_else_happens(body: str) -> None:
-    """As of a process that is frozen, or busy, right after its guard agreed: the write must not wait for a turn."""
-    with socket.create_server(("127.0.0.1", 0)) as venue:
+def test_order_when_its_guard_agrees_has_left_before_anything_else_has_a_turn(
+    body: str, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A process may be frozen, or be very busy, right after the guard agreed."""
+
+    async def order() -> None:
+        async with aiohttp.ClientSession(request_class=_Watched) as session:
+            with asked_before_writing(lambda: None):
+                await _post(session, f"http://127.0.0.1:{_Watched.venue.getsockname()[1]}/order", body)
+
+    with socket.create_server(("127.0.0.1", 0)) as venue, asyncio.Runner(loop_factory=loop_factory) as runner:
         venue.setblocking(False)
-        connections: list[socket.socket] = []
-        arrived: list[bytes] = []
-
-        def look() -> None:
-            connections.append(venue.accept()[0])
-            connections[0].setblocking(False)
-            with suppress(BlockingIOError):
-                arrived.append(connections[0].recv(65_536))
-
-        def agrees() -> None:
-            asyncio.get_running_loop().call_soon(look)
-
-        async with _session(connections=1) as session:
-            with asked_before_writing(agrees):
-                request = asyncio.create_task(_post(session, f"http://127.0.0.1:{venue.getsockname()[1]}/order", body))
-            await eventually(lambda: connections)
-            connections[0].close()
-            with pytest.raises(aiohttp.ClientError):
-                await request
-    assert len(arrived) == 1
-    assert arrived[0].startswith(b"POST /order")
-    assert arrived[0].endswith(body.encode())
+        _Watched.venue, _Watched.arrived = venue, b""
+        with pytest.raises(aiohttp.ClientError):  # nobody answers
+            runner.run(order())
+    assert _Watched.arrived.startswith(b"POST /order")
+    assert _Watched.arrived.endswith(body.encode())
