@@ -99,7 +99,7 @@ class Executor:
     async def start(self) -> None:
         """Become the account's writer, catch up with the venue, then take up open plans and take new ones."""
         settings = self._settings
-        pool = await create_pool(settings.postgres_dsn, NAME, wait_s=60.0)
+        pool = await create_pool(settings.postgres_dsn, NAME, wait_s=60.0, only_by_index=True)
         self._ending.append(pool.close)
         relay = OutboxRelay(pool, "executor", self._broker)
         accounts = AccountStore(pool, settings.account, settings.venue_name)

@@ -12,7 +12,7 @@ from shared.core.money import MAX_DECIMALS, ONE, ZERO, ceil_to_step, exact, plai
 from shared.core.order_styles import OrderKind
 from shared.core.orders import UNSETTLED, OrderState, VenueReport, may_become, reported_state, state_after_fill
 from shared.core.situation import INVEST, WITHDRAW
-from shared.venues.port import OrderRequest, VenueOrder
+from shared.venues.port import OrderRequest, VenueOrder, VenueTrade
 
 INFINITY = Decimal("Infinity")
 
@@ -174,6 +174,58 @@ class Evidence:
     order: VenueOrder | None = None
     state: OrderState | None = None
     detail: str = ""
+
+
+def with_phase(record: PlanRecord, orders: tuple[OrderRecord, ...], sizing: CycleSizing) -> PlanRecord:
+    """The plan once a phase of it is committed."""
+    return replace(record, orders=(*record.orders, *orders), sizing=sizing, phases=record.phases + 1)
+
+
+@exact
+def with_replies(record: PlanRecord, evidences: Iterable[Evidence]) -> PlanRecord | None:
+    """The plan once the venue's replies to its last phase are booked, if nothing else happens to it; None when they do
+    not tell all of it: an order was refused, withheld or not answered, or one is not settled.
+    """
+    orders, fills = {order.client_order_id: order for order in record.orders}, list(record.fills)
+    for evidence in evidences:
+        order = orders[evidence.client_order_id]
+        if evidence.order is None:
+            return None
+        trades = {trade.trade_id: trade for trade in evidence.order.trades}.values()
+        after = concluded(order, sum((trade.quantity for trade in trades), ZERO), [evidence])
+        if after.state in UNSETTLED:
+            return None
+        orders[order.client_order_id] = replace(after, version=order.version + 1)
+        fills += [_filled(order, trade) for trade in trades]
+    strategy, booked = record.strategy, len(fills) - len(record.fills)
+    if strategy is not None:
+        strategy = replace(strategy, fills_total=strategy.fills_total + booked)
+    return replace(record, orders=tuple(orders.values()), fills=tuple(fills), strategy=strategy)
+
+
+def _filled(order: OrderRecord, trade: VenueTrade) -> FillRecord:
+    return FillRecord(
+        trade_id=trade.trade_id,
+        client_order_id=order.client_order_id,
+        asset=order.asset,
+        quote=order.quote,
+        side=order.side,
+        quantity=trade.quantity,
+        quote_quantity=trade.quote_quantity,
+        fee=trade.fee,
+        fee_asset=trade.fee_asset,
+        market_time=trade.at,
+    )
+
+
+def is_last(orders: Iterable[OrderRecord], replies: Iterable[Evidence]) -> bool:
+    """Whether a phase should be its plan's last: purchases that have all traded whole."""
+    return all(
+        order.side is Side.BUY
+        and reply.order is not None
+        and reply.order.report.executed_quantity >= order.quantity > 0
+        for order, reply in zip(orders, replies, strict=True)
+    )
 
 
 @exact

@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from services.order_executor.adapters.postgres_orders import OrderStore
-from services.order_executor.adapters.postgres_plans import PlanStore
+from services.order_executor.adapters.postgres_plans import Answer, PlanStore
 from services.order_executor.lease import Lease
 from services.order_executor.market_view import MarketView
-from services.order_executor.records import Evidence, OrderRecord, PlanRecord
+from services.order_executor.records import Evidence, OrderRecord, PlanRecord, is_last, with_phase, with_replies
 from services.order_executor.resolver import Resolver
 from services.order_executor.resting import LOOK_EVERY_S, RestingOrders, Surroundings, until_tended
 from services.order_executor.room import Place
@@ -22,7 +22,7 @@ from services.order_executor.styling import Wait, styling_of
 from shared.contracts.plans import RebalancePlanned
 from shared.contracts.wire import Meta
 from shared.core.errors import RetryLater, Stop
-from shared.core.matching import Book, Side
+from shared.core.matching import Book
 from shared.core.money import ZERO
 from shared.core.order_styles import OrderKind
 from shared.core.orders import OrderState
@@ -92,12 +92,14 @@ class PlanRunners:
         for plan_id in await self._tools.plans.open_plan_ids():
             self.ensure(plan_id, may_rest=True)
 
-    def ensure(self, plan_id: str, *, may_rest: bool = False) -> None:
-        """Work on the plan, if nobody does. ``may_rest``: it is an old one, whose orders may rest at the venue."""
+    def ensure(self, plan_id: str, *, may_rest: bool = False, known: PlanRecord | None = None) -> None:
+        """Work on the plan, if nobody does. ``may_rest``: it is an old one, whose orders may rest at the venue;
+        ``known``: what it was a moment ago.
+        """
         if plan_id in self._beginning:
             self._beginning[plan_id] = True
         elif plan_id not in self._tasks and not self._is_ending:
-            self._start(plan_id, may_rest=may_rest)
+            self._start(plan_id, may_rest=may_rest, known=known)
 
     async def begin(self, plan: RebalancePlanned, meta: Meta) -> str:
         """Accept a plan and work on it; returns what ``PlanStore.accept`` does. The intents of its first phase are
@@ -106,17 +108,17 @@ class PlanRunners:
         may_begin = not (self._room.locked() or self._is_ending or plan.plan_id in self._beginning)
         ready = self._first_phase(plan) if may_begin else None
         if ready is not None:
-            outcome = await self._begin_with(ready, plan, meta)
-            if outcome == "begun":
-                return outcome  # the relay is woken once it has traded, and looks by itself when that takes long
+            answer = await self._begin_with(ready, plan, meta)
+            if answer.outcome == "begun":
+                return answer.outcome  # the relay is woken once it has traded, and looks by itself when that takes long
         else:
-            outcome = await self._tools.plans.accept(plan, meta, datetime.now(UTC))
+            answer = await self._tools.plans.accept(plan, meta, datetime.now(UTC))
         self._tools.wake()
-        if outcome in {"accepted", "duplicate_open"}:
-            self.ensure(plan.plan_id)
-        return outcome
+        if answer.outcome in {"accepted", "duplicate_open"}:
+            self.ensure(plan.plan_id, known=_new(plan, answer))
+        return answer.outcome
 
-    async def _begin_with(self, ready: _Ready, plan: RebalancePlanned, meta: Meta) -> str:
+    async def _begin_with(self, ready: _Ready, plan: RebalancePlanned, meta: Meta) -> Answer:
         """Accept a plan with its first phase, and have that go out in the room that there is."""
         tools = self._tools
         await self._room.acquire()  # nobody is waited for
@@ -125,8 +127,8 @@ class PlanRunners:
         self._beginning[plan.plan_id] = False
         try:
             intents = tools.orders.intents(ready.step, ready.guards.market_day)
-            outcome = await tools.plans.accept(plan, meta, datetime.now(UTC), intents)
-            has_begun = outcome == "begun" and not self._is_ending  # else the next start finds it
+            answer = await tools.plans.accept(plan, meta, datetime.now(UTC), intents)
+            has_begun = answer.outcome == "begun" and not self._is_ending  # else the next start finds it
         finally:
             was_found = self._beginning.pop(plan.plan_id)
             if not has_begun:
@@ -134,11 +136,11 @@ class PlanRunners:
                 if was_found:  # and perhaps acknowledged: then nobody tells of it again
                     self.ensure(plan.plan_id)
         if has_begun:
-            self._start(plan.plan_id, ready=ready)
-        return outcome
+            self._start(plan.plan_id, known=replace(ready, record=_new(plan, answer) or ready.record))
+        return answer
 
-    def _start(self, plan_id: str, *, may_rest: bool = False, ready: _Ready | None = None) -> None:
-        task = asyncio.create_task(self._run(plan_id, may_rest=may_rest, ready=ready), name=f"plan {plan_id}")
+    def _start(self, plan_id: str, *, may_rest: bool = False, known: _Ready | PlanRecord | None = None) -> None:
+        task = asyncio.create_task(self._run(plan_id, may_rest=may_rest, known=known), name=f"plan {plan_id}")
         self._tasks[plan_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(plan_id, None))
 
@@ -152,20 +154,20 @@ class PlanRunners:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, plan_id: str, *, may_rest: bool, ready: _Ready | None = None) -> None:
-        """Until the plan is closed. ``may_rest``: orders of it may stand in the venue's book already; ``ready``: the
-        phase that was committed just now, in a room that is taken already.
+    async def _run(self, plan_id: str, *, may_rest: bool, known: _Ready | PlanRecord | None) -> None:
+        """Until the plan is closed. ``may_rest``: orders of it may stand in the venue's book already; ``known``: what
+        the plan was a moment ago, or its phase that was committed just now, in a room that is taken already.
         """
-        pause_s, place = 0.1, Place(self._room, is_taken=ready is not None)
-        while ready is not None or not self._is_ending:
+        pause_s, place = 0.1, Place(self._room, is_taken=isinstance(known, _Ready))
+        while isinstance(known, _Ready) or not self._is_ending:
             try:
                 if may_rest:
                     await self._while_resting(plan_id)
                 await place.take()
                 try:
-                    wait_s = await self._work(plan_id, ready, place)
+                    wait_s = await self._work(plan_id, known, place)
                 finally:
-                    ready = None
+                    known = None
                     place.leave()
                 if wait_s is None:
                     break
@@ -205,14 +207,16 @@ class PlanRunners:
         self._tools.wake()
         return is_resting
 
-    async def _work(self, plan_id: str, ready: _Ready | None, place: Place) -> float | None:
+    async def _work(self, plan_id: str, known: _Ready | PlanRecord | None, place: Place) -> float | None:
         """Go on with a plan until it is closed, or has to wait: so many seconds. Raises Stop, RetryLater, or whatever
         interrupted it. Without its place, which it leaves once nothing but the end should come, it only ends.
+
+        What is concluded from is what the plan was a moment ago: nothing is committed or closed unless it still is.
         """
         tools = self._tools
-        if ready is not None:
-            await self._go_out(ready, place)
-        record = await tools.plans.load(plan_id)
+        if isinstance(known, _Ready):
+            known = await self._go_out(known, place)
+        record = known or await tools.plans.load(plan_id)
         while record.is_open and not self._is_ending:
             if record.resting and not record.unclear:
                 return 0.0
@@ -230,6 +234,7 @@ class PlanRunners:
                 step = next_step(record, market, self._terms())
             if isinstance(step, Wait):
                 return min(max((step.until - datetime.now(UTC)).total_seconds(), 0.0), LOOK_AGAIN_AT_WAIT_S)
+            after: PlanRecord | None = None
             if isinstance(step, Close):
                 step = with_stale_named(step, market)
                 if tools.guards.switch.reason is not None and step.outcome is not PlanOutcome.COMPLETED:
@@ -240,10 +245,10 @@ class PlanRunners:
                     log.info("plan %s closed: %s %s", plan_id, step.outcome.value, step.detail)
                     return None
             elif place.is_taken:
-                await self._send(step, record, place)
+                after = await self._send(step, record, place)
             else:
                 return 0.0
-            record = await tools.plans.load(plan_id)
+            record = after or await tools.plans.load(plan_id)
         return None
 
     async def _with_books(self, step: Send, market: Market) -> Market:
@@ -299,17 +304,19 @@ class PlanRunners:
         deadline = time.monotonic() + self._limits.send_within.total_seconds()
         return _Ready(step, record, self._tools.guards.phase(record, step.orders), deadline)
 
-    async def _send(self, step: Send, record: PlanRecord, place: Place) -> None:
-        """Commit the intents and let them go out. Raises RetryLater while halted."""
+    async def _send(self, step: Send, record: PlanRecord, place: Place) -> PlanRecord | None:
+        """Commit the intents and let them go out; see ``_go_out``. Raises RetryLater while halted."""
         if (halted := self._tools.guards.switch.reason) is not None:
             raise RetryLater(f"halted: {halted}")
         ready = self._ready(step, record)
         orders = self._tools.orders
         await orders.commit_intents(orders.intents(step, ready.guards.market_day, record))
-        await self._go_out(ready, place)
+        return await self._go_out(ready, place)
 
-    async def _go_out(self, ready: _Ready, place: Place) -> None:
-        """Send all orders of a phase at once, their intents being committed, and book all replies together."""
+    async def _go_out(self, ready: _Ready, place: Place) -> PlanRecord | None:
+        """Send all orders of a phase at once, their intents being committed, and book all replies together. Returns the
+        plan with them, if they say all of it.
+        """
         step, record, phase = ready.step, ready.record, ready.guards
         guard = self._guard(ready.deadline, record.plan.expires_at)
         outcomes = await asyncio.gather(
@@ -318,7 +325,7 @@ class PlanRunners:
         for order, (evidence, _) in zip(step.orders, outcomes, strict=True):
             phase.ended(order, evidence.state, evidence.order.report if evidence.order is not None else None)
         phase.close()
-        if _is_last(step.orders, [evidence for evidence, _ in outcomes]):
+        if is_last(step.orders, [evidence for evidence, _ in outcomes]):
             place.leave()
         await self._tools.orders.book([evidence for evidence, _ in outcomes])
         self._tools.wake()
@@ -335,6 +342,7 @@ class PlanRunners:
             pause_s = max((refusal.retry_after_s for refusal in refusals), default=0.0)
             await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
             await self._tools.market.changed(FRESH_QUOTE_WAIT_S)
+        return with_replies(with_phase(record, step.orders, step.sizing), [evidence for evidence, _ in outcomes])
 
     def _guard(self, deadline: float, expires_at: datetime) -> Callable[[], str | None]:
         """Asked right before each socket write; ``deadline`` is monotonic time, which runs on in a frozen process.
@@ -382,11 +390,6 @@ class PlanRunners:
             return Evidence(name, state=OrderState.UNKNOWN, detail=repr(error)[:200]), None
 
 
-def _is_last(orders: Sequence[OrderRecord], replies: Sequence[Evidence]) -> bool:
-    """Whether a phase should be its plan's last: purchases that have all traded whole."""
-    return all(
-        order.side is Side.BUY
-        and reply.order is not None
-        and reply.order.report.executed_quantity >= order.quantity > 0
-        for order, reply in zip(orders, replies, strict=True)
-    )
+def _new(plan: RebalancePlanned, answer: Answer) -> PlanRecord | None:
+    """A plan that was taken just now, nothing being done for it yet; None when that is not what the answer says."""
+    return None if answer.strategy is None else PlanRecord(plan, is_open=True, strategy=answer.strategy)

@@ -34,13 +34,14 @@ UNAVAILABLE = (
 
 
 async def create_pool(
-    dsn: str, name: str, *, max_size: int = 10, wait_s: float = 60.0
+    dsn: str, name: str, *, max_size: int = 10, wait_s: float = 60.0, only_by_index: bool = False
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool for the service ``name``, once the database answers.
 
     A statement ends after 10 s, a wait for a lock after 5 s; a transaction in which nothing happens for 20 s is ended
-    by the server, so a frozen process cannot hold locks for ever. Raises RetryLater when there is no answer in
-    ``wait_s``.
+    by the server, so a frozen process cannot hold locks for ever. ``only_by_index``: every statement of the service
+    has an index, and is to use it even if its plan was made while the tables were small. Raises RetryLater when there
+    is no answer in ``wait_s``.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
@@ -62,6 +63,7 @@ async def create_pool(
                     "tcp_keepalives_idle": "10",
                     "tcp_keepalives_interval": "5",
                     "tcp_keepalives_count": "3",
+                    **({"enable_seqscan": "off"} if only_by_index else {}),
                 },
             )
         except UNAVAILABLE as error:

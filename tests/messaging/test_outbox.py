@@ -1,6 +1,7 @@
 """The outbox on real PostgreSQL and NATS: everything committed arrives, once, in order; nothing else does."""
 
 import asyncio
+import json
 from collections import defaultdict
 from contextlib import asynccontextmanager
 
@@ -84,6 +85,23 @@ async def test_relay_when_woken_after_commit_publishes_at_once(fresh_nats, broke
     relay.wake()
     assert await until_true(lambda: all_published(pool)) < 2
     task.cancel()
+
+
+async def test_look_of_the_relay_when_much_was_published_since_the_last_vacuum_reads_next_to_nothing(pool):
+    async with pool.acquire() as connection:
+        await connection.execute(
+            "ALTER TABLE trial.outbox SET (autovacuum_enabled = off);"
+            "INSERT INTO trial.outbox (message_id, subject, headers, payload) "
+            "SELECT 'm' || n, 'trials.a', '{}', 'payload' FROM generate_series(1, 5000) n;"
+            "UPDATE trial.outbox SET published_at = now()"
+        )
+        for _ in range(2):  # the first one leaves marks at what it had to read
+            async with connection.transaction():
+                await connection.fetchrow(outbox_postgres._BEGIN, "outbox.trial")
+                look = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {outbox_postgres._waiting('trial')}"
+                (read,) = json.loads(await connection.fetchval(look, []))
+    assert read["Plan"]["Actual Rows"] == 0
+    assert read["Plan"]["Shared Hit Blocks"] + read["Plan"]["Shared Read Blocks"] < 30
 
 
 async def test_enqueue_when_rolled_back_publishes_nothing(fresh_nats, brokers, pool):

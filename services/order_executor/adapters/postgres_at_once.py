@@ -66,15 +66,13 @@ class Standing:
 
 async def commit_at_once(connection: Any, lease: Lease, venue: str, intents: Intents) -> Standing:
     """Commit a phase's intents and its sizing; nothing unless the account is ours, not halted, and the plan open and
-    as it was read: no fill of its strategy, no phase and no order back to life since.
+    as it was read: nothing said of its strategy (a fill, a hold), no phase and no order back to life since.
     """
     arguments, read = Arguments(), intents.read
-    fills = (
-        "" if read is None or read.strategy is None else f" AND fills_total = {arguments(read.strategy.fills_total)}"
-    )
+    as_read = "" if read is None or read.strategy is None else _as_read(arguments, read.strategy)
     parts = [
         lease_and_switch(arguments, lease, venue),
-        locked_strategy(arguments, intents.strategy_id, "switch", fills),
+        locked_strategy(arguments, intents.strategy_id, "switch", as_read),
         *([] if read is None else [_orders_held(arguments, intents.plan_id)]),
         "plan AS (UPDATE executor.plans SET phases = phases + 1, "  # noqa: S608
         f"sizing = {arguments(sizing_json(intents.step.sizing), 'jsonb')} "
@@ -94,9 +92,9 @@ async def commit_at_once(connection: Any, lease: Lease, venue: str, intents: Int
 
 async def accept_at_once(
     connection: Any, lease: Lease, offered: tuple[RebalancePlanned, Meta], read: StrategyRow, intents: Intents | None
-) -> bool:
-    """Accept a plan, with its first phase if given; False, and nothing changed, unless the account is ours and not
-    halted, and the strategy's row still as ``read`` (with ``sequence`` 0: still without a row).
+) -> StrategyRow | None:
+    """Accept a plan, with its first phase if given, and return the strategy's row with it; None, and nothing changed,
+    unless the account is ours and not halted, and the row still as ``read`` (with ``sequence`` 0: still none).
 
     Every plan taken or closed counts up the row's sequence: what was found of other plans with it holds with it.
     """
@@ -119,7 +117,7 @@ async def accept_at_once(
         f"WITH {', '.join(parts)} SELECT EXISTS (SELECT FROM plan)",  # noqa: S608
         *arguments.values,
     )
-    return is_accepted
+    return saved if is_accepted else None
 
 
 async def close_at_once(

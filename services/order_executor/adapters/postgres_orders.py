@@ -125,14 +125,15 @@ class OrderStore:
     async def _orders(self, connection: Any, ids: list[str]) -> tuple[dict[str, OrderRecord], frozenset[str]]:
         """The orders of this account (locked through their strategies), and the ids of their closed plans."""
         columns = ", ".join(f"o.{name.strip()}" for name in ORDER_COLUMNS.split(","))
+        # The account is compared here: PostgreSQL must not get the idea of looking through all orders of an account.
         rows = await connection.fetch(
-            f"SELECT {columns}, p.outcome IS NOT NULL AS plan_closed FROM executor.orders o "  # noqa: S608
-            "JOIN executor.plans p USING (plan_id) WHERE o.client_order_id = ANY($1::text[]) AND o.account = $2",
+            f"SELECT {columns}, o.account, p.outcome IS NOT NULL AS plan_closed FROM executor.orders o "  # noqa: S608
+            "JOIN executor.plans p USING (plan_id) WHERE o.client_order_id = ANY($1::text[])",
             ids,
-            self._lease.account,
         )
-        closed = frozenset(row["plan_id"] for row in rows if row["plan_closed"])
-        return {row["client_order_id"]: order_from(row) for row in rows}, closed
+        ours = [row for row in rows if row["account"] == self._lease.account]
+        closed = frozenset(row["plan_id"] for row in ours if row["plan_closed"])
+        return {row["client_order_id"]: order_from(row) for row in ours}, closed
 
     async def _new_fills(
         self,

@@ -1,7 +1,7 @@
 """Plans in Postgres: accepted once, at most one open per strategy, closed once; strategies sealed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +49,16 @@ FROM (VALUES (true)) AS one LEFT JOIN executor.strategies s ON s.strategy_id = $
 _ON_ARRIVAL = {"expired": "expired_on_arrival", "halted": "halted"}
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an offered plan (see ``PlanStore.accept``), and the row of its strategy as it is with it, where
+    that is known.
+    """
+
+    outcome: str
+    strategy: StrategyRow | None = None
+
+
 class PlanStore:
     """Plans of the executor's schema. Every method changes what it changes in one transaction.
 
@@ -60,7 +70,7 @@ class PlanStore:
         self._pool = pool
         self._lease = lease
 
-    async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime, intents: Intents | None = None) -> str:
+    async def accept(self, plan: RebalancePlanned, meta: Meta, now: datetime, intents: Intents | None = None) -> Answer:
         """Insert the plan ("accepted"; "begun" with its first phase, where nothing stands against that), insert it
         closed as expired ("expired", "halted"), or drop it and say why: "duplicate_open", "duplicate_closed",
         "sealed", "held", "stale", "busy". What is dropped is not published.
@@ -73,12 +83,12 @@ class PlanStore:
                 read = StrategyRow(plan.strategy_id, plan.venue)
                 if standing["strategy_id"] is not None:
                     read = strategy_from(standing)
-                if _why_not(plan, read, standing) is None and await accept_at_once(
-                    connection, self._lease, (plan, meta), read, intents
-                ):
-                    return "accepted" if intents is None else "begun"
+                if _why_not(plan, read, standing) is None:
+                    saved = await accept_at_once(connection, self._lease, (plan, meta), read, intents)
+                    if saved is not None:
+                        return Answer("accepted" if intents is None else "begun", saved)
             async with connection.transaction():
-                return await self._accept(connection, plan, meta, now)
+                return Answer(await self._accept(connection, plan, meta, now))
 
     async def _accept(self, connection: Any, plan: RebalancePlanned, meta: Meta, now: datetime) -> str:
         """Whatever may have changed meanwhile: look at everything under the locks."""

@@ -118,7 +118,7 @@ async def test_intents_when_they_wait_for_a_change_are_committed_by_what_is_so_a
     books: Books, change: str, error: type[Exception] | None
 ) -> None:
     plan = books.plan("s1")
-    assert await books.plans.accept(plan, META, datetime.now(UTC)) == "accepted"
+    assert (await books.plans.accept(plan, META, datetime.now(UTC))).outcome == "accepted"
     told = await books.told("s1")
     intents = books.orders.intents(books.phase(plan), TODAY)
     attempt = books.orders.commit_intents(intents)
@@ -137,10 +137,11 @@ async def test_intents_when_they_wait_for_a_change_are_committed_by_what_is_so_a
     "change",
     [
         "UPDATE executor.strategies SET fills_total = fills_total + 1",
+        "UPDATE executor.strategies SET hold_requested = 'h1', sequence = sequence + 1",
         "UPDATE executor.plans SET phases = phases + 1",
         "UPDATE executor.orders SET state = 'unknown' WHERE side = 'BUY' AND round = 1",
     ],
-    ids=["late_fill", "phase", "alive"],
+    ids=["late_fill", "hold", "phase", "alive"],
 )
 @pytest.mark.parametrize("waits", [True, False])
 async def test_intents_when_the_plan_is_not_as_it_was_sized_are_not_committed(
@@ -223,7 +224,7 @@ async def test_steps_when_they_take_the_longer_form_leave_the_same_rows_and_tell
     short = await filled(books, "s1")
     assert await close(books, short)
     plan, longer = books.plan("s2"), PlanStore(books.pool)
-    assert await longer.accept(plan, META, datetime.now(UTC)) == "accepted"
+    assert (await longer.accept(plan, META, datetime.now(UTC))).outcome == "accepted"
     await books.orders.commit_intents(books.orders.intents(books.phase(plan), TODAY))
     orders = (await books.plans.load(plan.plan_id)).orders
     await books.orders.book([traded(order) for order in orders])

@@ -43,7 +43,8 @@ class Strategy:
             "expires_at": now + timedelta(seconds=expires_in_s),
             "answers": answers,
         }
-        return await self.plans.accept(RebalancePlanned.model_validate({**plan.model_dump(), **changes}), META, now)
+        plan = RebalancePlanned.model_validate({**plan.model_dump(), **changes})
+        return (await self.plans.accept(plan, META, now)).outcome
 
     async def close(self) -> None:
         (self.last_closed,) = await self.plans.open_plan_ids()

@@ -50,7 +50,7 @@ class Books:
         changes = {"plan_id": name, "position_version": 1 + fills, "fills_seen": fills, "previous_plan_id": previous}
         times = {"decided_at": now, "expires_at": now + timedelta(seconds=30)}
         plan = RebalancePlanned.model_validate({**body.model_dump(), **changes, **times})
-        return name, await self.plans.accept(plan, META, now)
+        return name, (await self.plans.accept(plan, META, now)).outcome
 
     async def send(self, name: str) -> tuple[OrderRecord, ...]:
         """Commit the intents of the plan's first phase."""

@@ -11,6 +11,7 @@ import pytest
 
 from services.order_executor.adapters.postgres_at_once import commit_at_once
 from services.order_executor.adapters.postgres_halts import HaltStore
+from services.order_executor.adapters.postgres_plans import Answer
 from services.order_executor.halting import HaltSwitch
 from services.order_executor.market_view import MarketView
 from services.order_executor.records import Evidence, OrderRecord
@@ -110,7 +111,7 @@ async def floor_of(books: Books, room: int = 1) -> Floor:
 
 
 async def accepted(books: Books, plan: RebalancePlanned) -> RebalancePlanned:
-    assert await books.plans.accept(plan, META, datetime.now(UTC)) == "accepted"
+    assert (await books.plans.accept(plan, META, datetime.now(UTC))).outcome == "accepted"
     return plan
 
 
@@ -120,7 +121,7 @@ async def closed(books: Books, plan: RebalancePlanned) -> None:
 
 
 async def after_an_absent_phase(books: Books) -> tuple[RebalancePlanned, tuple[OrderRecord, ...]]:
-    """A second plan of s1; the orders of its first are thought never to have come to the venue."""
+    """A second plan for s1; the orders of its first are thought never to have come to the venue."""
     first = await begun(books, "s1")
     absent = [Evidence(order.client_order_id, state=OrderState.UNKNOWN) for order in first.orders]
     await books.orders.book(absent)
@@ -128,17 +129,21 @@ async def after_an_absent_phase(books: Books) -> tuple[RebalancePlanned, tuple[O
     first = await books.plans.load(first.plan.plan_id)
     assert await books.plans.close(first, Close(PlanOutcome.PARTIAL, "", None), NOW)
     known = {"plan_id": "second", "position_version": 2, "previous_plan_id": first.plan.plan_id}
-    plan = books.plan("s1").model_copy(update=known)
-    return await accepted(books, plan), first.orders
+    return books.plan("s1").model_copy(update=known), first.orders
 
 
-async def test_plan_when_a_late_fill_is_booked_while_it_waits_for_room_counts_it(books: Books) -> None:
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_plan_when_a_late_fill_is_booked_while_it_waits_for_room_counts_it(books: Books, *, is_new: bool) -> None:
+    """Also a new one, of which it is known what it was when it was taken."""
     floor = await floor_of(books)
     other = await accepted(books, books.plan("s0"))
     second, orders = await after_an_absent_phase(books)
     floor.runners.ensure(other.plan_id)
     await eventually(floor.sends)
-    floor.runners.ensure(second.plan_id)
+    if is_new:
+        assert await floor.runners.begin(second, META) == "accepted"
+    else:
+        floor.runners.ensure((await accepted(books, second)).plan_id)
     await eventually(floor.waits_for_room)
     late = next(order for order in orders if order.asset == "BTC")
     await books.orders.book([traded(late)])
@@ -231,11 +236,11 @@ async def test_plan_when_it_is_told_again_while_it_is_accepted_has_one_task(book
     floor, plan = await floor_of(books, room=2), books.plan("s1")
     accept, told_again = books.plans.accept, asyncio.Event()
 
-    async def slowly(*arguments: Any) -> str:
-        outcome = await accept(*arguments)
-        if outcome == "begun":
+    async def slowly(*arguments: Any) -> Answer:
+        answer = await accept(*arguments)
+        if answer.outcome == "begun":
             await told_again.wait()
-        return outcome
+        return answer
 
     books.plans.accept = slowly  # type: ignore[assignment,method-assign]
     first = asyncio.create_task(floor.runners.begin(plan, META))
@@ -290,7 +295,7 @@ async def test_plan_when_more_is_to_do_after_it_left_its_place_waits_for_one_and
     floor = await floor_of(books)
     other = await accepted(books, books.plan("s0"))
     second, orders = await after_an_absent_phase(books)
-    floor.runners.ensure(second.plan_id)
+    floor.runners.ensure((await accepted(books, second)).plan_id)
     await eventually(floor.sends)
     late = next(order for order in orders if order.asset == "BTC")
     async with books.pool.acquire() as connection, connection.transaction():
@@ -325,11 +330,11 @@ async def test_plan_when_its_beginning_fails_after_it_was_told_again_is_worked_o
     floor, plan = await floor_of(books, room=2), books.plan("s1")
     accept, told_again = books.plans.accept, asyncio.Event()
 
-    async def failing(*arguments: Any) -> str:
+    async def failing(*arguments: Any) -> Answer:
         if len(arguments) < 4:
             return await accept(*arguments)
         if told == "duplicate_open":
-            assert await accept(*arguments) == "begun"
+            assert (await accept(*arguments)).outcome == "begun"
         await told_again.wait()
         raise ConnectionError("gone")
 

@@ -3,6 +3,7 @@ Whatever becomes of one, it is nothing to the others.
 """
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from services.order_executor.adapters.postgres_orders import OrderStore
 from services.order_executor.adapters.postgres_plans import PlanStore
 from services.order_executor.booking import BookingQueue
 from services.order_executor.lease import Lease
-from services.order_executor.records import Evidence, OrderRecord, PlanRecord
+from services.order_executor.records import Evidence, OrderRecord, PlanRecord, with_phase, with_replies
 from services.order_executor.steps import Send, Terms, next_step
 from shared.contracts.halts import HaltCause
 from shared.contracts.plans import RebalancePlanned
@@ -119,8 +120,8 @@ class Books:
     async def take(self, plan: RebalancePlanned) -> tuple[str, Send]:
         """Offer the plan together with its first phase."""
         step = self.phase(plan)
-        outcome = await self.plans.accept(plan, META, datetime.now(UTC), self.orders.intents(step, TODAY))
-        return outcome, step
+        answer = await self.plans.accept(plan, META, datetime.now(UTC), self.orders.intents(step, TODAY))
+        return answer.outcome, step
 
     async def intended(self, strategy_id: str) -> OrderRecord:
         """The first order of a plan that was taken."""
@@ -162,6 +163,58 @@ async def books(postgres_dsn: str) -> AsyncIterator[Books]:
     await pool.close()
 
 
+REPLIES = {
+    "whole": lambda order: [(order.quantity, order.asset)],
+    "in two trades": lambda order: [(order.quantity / 2, order.asset), (order.quantity / 2, "BNB")],
+    "in part": lambda order: [(order.quantity / 4, order.quote)],
+    "not at all": lambda _: [],
+    "told twice": lambda order: [(order.quantity, order.asset)] * 2,
+}
+
+
+def reply(order: OrderRecord, parts: Sequence[tuple[Decimal, str]], executed: Decimal | None = None) -> Evidence:
+    """An order that has ended with these trades and fees' assets; of what is said twice, one is the other."""
+    price, names = order.limit_price, [f"{order.symbol}:{order.client_order_id}:{part}" for part, _ in enumerate(parts)]
+    if len(set(parts)) < len(parts):
+        names = names[:1] * len(parts)
+    trades = tuple(
+        VenueTrade(name, "7", order.symbol, quantity, price, quantity * price, D("0.001"), fee_asset, NOW)
+        for name, (quantity, fee_asset) in zip(names, parts, strict=True)
+    )
+    traded = sum({trade.trade_id: trade.quantity for trade in trades}.values(), D(0))
+    report = VenueReport(is_open=False, executed_quantity=traded if executed is None else executed)
+    return Evidence(order.client_order_id, order=VenueOrder(order.client_order_id, "7", order.symbol, report, trades))
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(REPLIES, repeat=2)))
+async def test_plan_with_replies_is_what_is_in_the_books_once_they_are_booked(
+    books: Books, first: str, second: str
+) -> None:
+    plan, step = books.plan("s1"), books.phase(books.plan("s1"))
+    answer = await books.plans.accept(plan, META, datetime.now(UTC), books.orders.intents(step, TODAY))
+    known = with_phase(PlanRecord(plan, is_open=True, strategy=answer.strategy), step.orders, step.sizing)
+    assert known == await books.plans.load(plan.plan_id)
+    replies = [reply(order, REPLIES[how](order)) for order, how in zip(step.orders, (first, second), strict=True)]
+    await books.orders.book(replies)
+    loaded, told = await books.plans.load(plan.plan_id), with_replies(known, replies)
+    assert told is not None
+    assert replace(told, fills=()) == replace(loaded, fills=())
+    assert {fill.trade_id: fill for fill in told.fills} == {fill.trade_id: fill for fill in loaded.fills}
+    assert len(told.fills) == len(loaded.fills)
+
+
+async def test_plan_with_replies_that_do_not_tell_all_of_it_is_not_known(books: Books) -> None:
+    plan, step = books.plan("s1"), books.phase(books.plan("s1"))
+    known, (one, two) = with_phase(PlanRecord(plan, is_open=True), step.orders, step.sizing), step.orders
+    whole = [(one.quantity, one.asset)]
+    assert with_replies(known, [reply(one, whole), word(two.client_order_id)]) is None
+    withheld = Evidence(two.client_order_id, state=OrderState.WITHHELD)
+    assert with_replies(known, [reply(one, whole), withheld]) is None
+    trade_to_come = reply(two, [(two.quantity / 2, two.asset)], executed=two.quantity)
+    assert with_replies(known, [reply(one, whole), trade_to_come]) is None
+    assert with_replies(known, [reply(one, whole), reply(two, [])]) is not None
+
+
 async def test_bookings_when_somebody_holds_one_strategy_do_not_wait_for_it(books: Books) -> None:
     held, free = await books.intended("held"), await books.intended("free")
     async with books.pool.acquire() as connection, connection.transaction():
@@ -173,6 +226,18 @@ async def test_bookings_when_somebody_holds_one_strategy_do_not_wait_for_it(book
         assert await connection.fetch("SELECT strategy_id FROM executor.fills") == [("free",)]
     assert await waiting
     assert await books.count("fills") == 2
+
+
+async def test_booking_of_an_order_of_another_account_is_left_out(books: Books) -> None:
+    ours, others = await books.intended("ours"), await books.intended("others")
+    change = "UPDATE executor.orders SET account = 'another' WHERE client_order_id = $1"
+    await books.pool.execute(
+        "INSERT INTO executor.accounts (account, epoch, holder, lease_until) VALUES ('another', 1, '', now())"
+    )
+    await books.pool.execute(change, others.client_order_id)
+    booked = await books.orders.book([traded(ours), traded(others)])
+    assert booked == {f"{ours.symbol}:{ours.client_order_id}"}
+    assert await books.pool.fetch("SELECT strategy_id FROM executor.fills") == [("ours",)]
 
 
 async def test_bookings_when_two_orders_claim_one_trade_refuse_one_and_hurt_no_third(books: Books) -> None:
