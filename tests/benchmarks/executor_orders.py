@@ -5,6 +5,8 @@ own. First plans one at a time: from the plan's publication to its last booked f
 second. Then the bare client (ccxt's async binance) sends the very same orders to the same exchange, each time as many
 at once as the executor did. Every order of the executor is committed as an intent before it is sent, and booked with
 its fills and events after; the bare client keeps nothing. Overhead: the executor's time over the bare client's, less 1.
+Last the bare client again, with one INSERT of a phase's orders before it sends them and one of the replies after: the
+least that anybody pays who must not lose an order (``kept``), without plans, prices, books or events.
 
 All of it once with the exchange as fast as it is on loopback, where a commit to disk (``durable_commit_ms``: a row of
 its own, alone) may take longer than an order, and once for each of ``--reply-ms``: the exchange answers an order that
@@ -127,6 +129,28 @@ async def all_at_once(stack: Stack, client: Client, prefix: str, count: int) -> 
     return Taken(len(rows), wall_s, [wall_s * 1000], cpu_s() - used_s), rows
 
 
+class Kept:
+    """Two tables, each row by its key and nothing else."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def create(self) -> None:
+        for table in ("orders", "replies"):
+            await self._pool.execute(f"CREATE TABLE public.{table} (id bigserial PRIMARY KEY, name text, body jsonb)")
+
+    async def orders(self, rows: Sequence[Any]) -> None:
+        bodies = [{name: str(value) for name, value in row.items()} for row in rows]
+        await self._insert("orders", [row["client_order_id"] for row in rows], bodies)
+
+    async def replies(self, replies: Sequence[Any]) -> None:
+        await self._insert("replies", [reply["clientOrderId"] for reply in replies], [each["info"] for each in replies])
+
+    async def _insert(self, table: str, names: Sequence[str], bodies: Sequence[Any]) -> None:
+        insert = f"INSERT INTO public.{table} (name, body) SELECT * FROM unnest($1::text[], $2::jsonb[])"  # noqa: S608
+        await self._pool.execute(insert, names, [json.dumps(body) for body in bodies])
+
+
 class BareClient:
     """ccxt's own client on an account of its own."""
 
@@ -144,14 +168,14 @@ class BareClient:
     async def close(self) -> None:
         await self._client.close()
 
-    async def send(self, row: Any) -> None:
-        """One order as the executor sent it."""
+    async def send(self, row: Any) -> Any:
+        """One order as the executor sent it; the reply as ccxt gives it."""
         symbol, side = f"{row['asset']}/{row['quote']}", row["side"].lower()
         parameters = {"timeInForce": "IOC", "newClientOrderId": row["client_order_id"]}
-        await self._client.create_order(symbol, "limit", side, row["quantity"], row["limit_price"], parameters)
+        return await self._client.create_order(symbol, "limit", side, row["quantity"], row["limit_price"], parameters)
 
-    async def trade(self, rows: Rows, at_once: int) -> Taken:
-        """Every phase's orders together, so many plans at a time."""
+    async def trade(self, rows: Rows, at_once: int, kept: Kept | None = None) -> Taken:
+        """Every phase's orders together, so many plans at a time; ``kept``: where they are written down."""
         phases: dict[tuple[str, int], list[Any]] = {}
         for row in rows:
             phases.setdefault((row["plan_id"], row["round"]), []).append(row)
@@ -160,8 +184,12 @@ class BareClient:
         async def worker() -> None:
             for phase in waiting:
                 began = time.perf_counter()
-                await asyncio.gather(*(self.send(row) for row in phase))
+                if kept is not None:
+                    await kept.orders(phase)
+                replies = await asyncio.gather(*(self.send(row) for row in phase))
                 took_ms.append((time.perf_counter() - began) * 1000)
+                if kept is not None:
+                    await kept.replies(replies)
 
         start = time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(at_once)))
@@ -228,6 +256,9 @@ async def measure(dsn: str, folder: Path, sizes: Sizes) -> dict[str, object]:
         stack.process()
         client, bare = await nats.connect(server.url), BareClient(other)
         await bare.open()
+        pool = await asyncpg.create_pool(dsn, min_size=CONCURRENT, max_size=CONCURRENT)
+        kept = Kept(pool)
+        await kept.create()
         await one_at_a_time(stack, client, "warm", 3)
         for reply_ms in (0, *sizes.reply_ms):
             await answer_later(exchange, reply_ms)
@@ -236,9 +267,17 @@ async def measure(dsn: str, folder: Path, sizes: Sizes) -> dict[str, object]:
             await bare.trade(single_rows[:9], 1)
             bare_single = await bare.trade(single_rows, 1)
             bare_together = await bare.trade(rows, CONCURRENT)
+            kept_single = await bare.trade(single_rows, 1, kept)
+            kept_together = await bare.trade(rows, CONCURRENT, kept)
             name = f"reply_{reply_ms}_ms" if reply_ms else "loopback"
-            figures[name] = compared(single, together, bare_single, bare_together)
+            figures[name] = {
+                **compared(single, together, bare_single, bare_together),
+                "kept_phase_p50_ms": round(kept_single.p50_ms, 1),
+                "kept_orders_per_s": round(kept_together.per_s, 1),
+                "kept_overhead": round(bare_together.per_s / kept_together.per_s - 1, 2),
+            }
         await client.close()
+        await pool.close()
         await stack.close()
         await bare.close()
         for account in (exchange, other):
@@ -268,7 +307,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--alone", type=int, default=30, help="plans one at a time")
     parser.add_argument("--plans", type=int, default=200, help="plans at once")
-    parser.add_argument("--reply-ms", type=int, nargs="*", default=[20, 50], help="reply times beside loopback's")
+    parser.add_argument("--reply-ms", type=int, nargs="*", default=[20, 50, 100], help="reply times beside loopback's")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     sizes = Sizes(options.alone, options.plans, options.reply_ms)
