@@ -298,6 +298,13 @@ async def test_plan_when_more_is_to_do_after_it_left_its_place_waits_for_one_and
     floor.runners.ensure((await accepted(books, second)).plan_id)
     await eventually(floor.sends)
     late = next(order for order in orders if order.asset == "BTC")
+    close, is_booked = books.plans.close, asyncio.Event()
+
+    async def close_after_the_booking(*arguments: Any) -> bool:
+        await is_booked.wait()
+        return await close(*arguments)
+
+    books.plans.close = close_after_the_booking  # type: ignore[method-assign]
     async with books.pool.acquire() as connection, connection.transaction():
         await connection.execute(STRATEGY_ROW, "s1")
         floor.venue.open.set()
@@ -312,6 +319,7 @@ async def test_plan_when_more_is_to_do_after_it_left_its_place_waits_for_one_and
         await eventually(other_sends)
         booking = asyncio.create_task(books.orders.book([traded(late)]))
     await booking
+    is_booked.set()
     await eventually(floor.waits_for_room)
     rows = await books.pool.fetch("SELECT client_order_id, plan_id FROM executor.orders WHERE round > 1")
     assert floor.sent_of(second.plan_id, rows) == []
