@@ -15,6 +15,7 @@ from nats.js import JetStreamContext
 
 from shared.contracts.access import inbox_of
 from shared.messaging.ending import EXIT_BROKER_CLOSED, EndProcess, end_process
+from shared.messaging.fetching import fetch_what_is_there
 from shared.messaging.headers import read_headers_fast
 from shared.messaging.watching import Watch
 
@@ -77,7 +78,7 @@ class NatsBroker(FastStreamBroker):
         """Connect (waits until the server answers), start the consumers and the watch over them."""
         self._stopping = False
         await self.connect()
-        _tell_timeouts_alike(self.jetstream)
+        fetch_what_is_there(self.jetstream)
         await super().start()
         read_headers_fast(self.client)
         self._watching = asyncio.create_task(self.watch.run(self.jetstream), name="broker watch")
@@ -132,30 +133,6 @@ class NatsBroker(FastStreamBroker):
         # the event loop: only a new process helps.
         if not self._stopping:
             self.end(EXIT_BROKER_CLOSED, "the NATS connection was closed for good")
-
-
-def _tell_timeouts_alike(jetstream: JetStreamContext) -> None:
-    """Make every fetch that found nothing in its time say so in the one way that FastStream's pull loop knows.
-
-    nats-py raises asyncio's own TimeoutError, not its own, when the time runs out between two of its steps: the loop
-    would end, and nobody fetch any more.
-    """
-    subscribe = jetstream.pull_subscribe
-
-    async def pull_subscribe(*args: Any, **options: Any) -> JetStreamContext.PullSubscription:
-        subscription = await subscribe(*args, **options)
-        fetch = subscription.fetch
-
-        async def fetch_within(*fetch_args: Any, **fetch_options: Any) -> Any:
-            try:
-                return await fetch(*fetch_args, **fetch_options)
-            except TimeoutError as error:
-                raise nats.errors.TimeoutError from error
-
-        vars(subscription)["fetch"] = fetch_within
-        return subscription
-
-    vars(jetstream)["pull_subscribe"] = pull_subscribe
 
 
 def _quiet_logger() -> logging.Logger:
