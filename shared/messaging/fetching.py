@@ -48,14 +48,14 @@ def _fetching(subscription: JetStreamContext.PullSubscription, fetch: Fetch) -> 
 async def _others(subscription: JetStreamContext.PullSubscription, most: int) -> list[Msg]:
     """What the server has right now. An answer that does not come is none: its messages are there at the next fetch."""
     asked = {"batch": most, "no_wait": True}
-    await subscription._nc.publish(subscription._nms, json.dumps(asked).encode(), subscription._deliver)
     found: list[Msg] = []
     try:
+        await subscription._nc.publish(subscription._nms, json.dumps(asked).encode(), subscription._deliver)
         while len(found) < most:
             message = await subscription._sub.next_msg(timeout=ANSWER_WITHIN_S)
             if JetStreamContext.is_status_msg(message):  # that is all, or the server cannot say
                 break
             found.append(message)
-    except (TimeoutError, nats.errors.Error):
-        pass  # whoever fetches next finds out what is the matter
+    except (TimeoutError, OSError, nats.errors.Error):
+        pass  # whoever fetches next finds out what is the matter; what is here is handled
     return found

@@ -83,3 +83,17 @@ async def test_fetch_when_the_server_is_gone_is_one_in_vain(broker, subscription
     fresh_nats.stop()
     with pytest.raises(nats.errors.TimeoutError):
         await fetched(subscription, 8, timeout=0.2)
+
+
+async def test_fetch_when_no_more_can_be_asked_for_keeps_what_it_has(broker, subscription, monkeypatch):
+    await publish(broker, "a", "b")
+    ask = subscription._nc.publish
+
+    async def closed_after_the_first(subject, payload, reply):
+        if json.loads(payload).get("no_wait"):
+            raise nats.errors.ConnectionClosedError
+        await ask(subject, payload, reply)
+
+    monkeypatch.setattr(subscription._nc, "publish", closed_after_the_first)
+    (message,) = await subscription.fetch(batch=8, timeout=AT_ONCE_S)
+    assert message.data == b"a"
