@@ -184,7 +184,8 @@ def with_phase(record: PlanRecord, orders: tuple[OrderRecord, ...], sizing: Cycl
 @exact
 def with_replies(record: PlanRecord, evidences: Iterable[Evidence]) -> PlanRecord | None:
     """The plan once the venue's replies to its last phase are booked, if nothing else happens to it; None when they do
-    not tell all of it: an order was refused, withheld or not answered, or one is not settled.
+    not tell all of it: an order was refused, withheld or not answered, one is not settled, or a fee was not taken from
+    what its trade brought. What is held after such a fee hangs on the order of the trades, which only the books know.
     """
     orders, fills = {order.client_order_id: order for order in record.orders}, list(record.fills)
     for evidence in evidences:
@@ -193,7 +194,7 @@ def with_replies(record: PlanRecord, evidences: Iterable[Evidence]) -> PlanRecor
             return None
         trades = {trade.trade_id: trade for trade in evidence.order.trades}.values()
         after = concluded(order, sum((trade.quantity for trade in trades), ZERO), [evidence])
-        if after.state in UNSETTLED:
+        if after.state in UNSETTLED or not all(_pays_by_itself(order, trade) for trade in trades):
             return None
         orders[order.client_order_id] = replace(after, version=order.version + 1)
         fills += [_filled(order, trade) for trade in trades]
@@ -201,6 +202,11 @@ def with_replies(record: PlanRecord, evidences: Iterable[Evidence]) -> PlanRecor
     if strategy is not None:
         strategy = replace(strategy, fills_total=strategy.fills_total + booked)
     return replace(record, orders=tuple(orders.values()), fills=tuple(fills), strategy=strategy)
+
+
+def _pays_by_itself(order: OrderRecord, trade: VenueTrade) -> bool:
+    """Whether the fee is taken from what the trade brings, or is none."""
+    return trade.fee <= 0 or trade.fee_asset == (order.asset if order.side is Side.BUY else order.quote)
 
 
 def _filled(order: OrderRecord, trade: VenueTrade) -> FillRecord:

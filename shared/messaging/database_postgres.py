@@ -39,9 +39,9 @@ async def create_pool(
     """A pool for the service ``name``, once the database answers.
 
     A statement ends after 10 s, a wait for a lock after 5 s; a transaction in which nothing happens for 20 s is ended
-    by the server, so a frozen process cannot hold locks for ever. ``only_by_index``: every statement of the service
-    has an index, and is to use it even if its plan was made while the tables were small. Raises RetryLater when there
-    is no answer in ``wait_s``.
+    by the server, so a frozen process cannot hold locks for ever. ``only_by_index``: where a statement can go by
+    an index it does, even if its plan was made while the tables were small. Raises RetryLater when there is no answer
+    in ``wait_s``.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s

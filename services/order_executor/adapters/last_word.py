@@ -4,6 +4,7 @@ A request may wait for its connection (a name to be resolved, a handshake) or fo
 process may be frozen meanwhile: what the guard said before that would be of the past.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
 from shared.venues.port import NotSent
+
+log = logging.getLogger(__name__)
 
 Guard = Callable[[], str | None]
 """None, or why the order must not be sent."""
@@ -47,12 +50,18 @@ class AskingRequest(aiohttp.ClientRequest):
     async def write_bytes(
         self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
     ) -> None:
-        """Write headers and body; or neither, and whoever awaits the reply gets NotSent."""
-        if self.body and (reason := _refusal()) is not None:
-            if conn.protocol is not None:  # else the connection has gone, and its reader knows
-                conn.protocol.set_exception(NotSent(reason))
-            return
-        await super().write_bytes(writer, conn, content_length)
+        """Write headers and body; or neither, and whoever awaits the reply gets NotSent, or what the guard raised."""
+        refused: Exception | None
+        try:
+            reason = _refusal() if self.body else None
+            refused = None if reason is None else NotSent(reason)
+        except Exception as error:
+            log.exception("the guard of an order failed: not written")
+            refused = error
+        if refused is None:
+            await super().write_bytes(writer, conn, content_length)
+        elif conn.protocol is not None:  # else the connection has gone, and its reader knows
+            conn.protocol.set_exception(refused)
 
 
 def _refusal() -> str | None:

@@ -93,6 +93,19 @@ async def test_connection_when_the_guard_refuses_is_free_for_the_next_request(bo
 
 
 @pytest.mark.parametrize("body", ["a=1", ""])
+async def test_request_when_the_guard_fails_is_not_written_and_says_so(body: str) -> None:
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    async with _serving(connections=1) as (slow, session, root):
+        slow.may_answer.set()
+        with pytest.raises(ZeroDivisionError), asked_before_writing(fails):
+            await _post(session, f"{root}/never", body)
+        assert await _post(session, f"{root}/then") == 200
+        assert slow.paths == ["/then"]
+
+
+@pytest.mark.parametrize("body", ["a=1", ""])
 async def test_guard_when_it_agrees_is_asked_once_for_a_request_and_only_in_its_task(body: str) -> None:
     asked = 0
 
